@@ -1,0 +1,137 @@
+//! One event from Discord: its name, its identity and its body as raw JSON.
+
+use std::fmt;
+use std::ops::Range;
+use std::str::Utf8Error;
+
+use bytes::Bytes;
+use serde::Deserialize;
+
+use crate::{EventId, PayloadBuf};
+
+/// An event from Discord. Its body is raw JSON, parsed only when asked, into whatever the consumer
+/// likes.
+pub struct Dispatch<'m> {
+    id: EventId,
+    name: Name,
+    data: Range<usize>,
+    size: usize,
+    payload: PayloadBuf<'m>,
+}
+
+/// Where the name stands: in the payload, or on its own when JSON escapes had to be resolved.
+enum Name {
+    InPayload(Range<usize>),
+    Unescaped(Box<str>),
+}
+
+impl<'m> Dispatch<'m> {
+    pub(crate) fn new(id: EventId, header: DispatchHeader, payload: PayloadBuf<'m>) -> Self {
+        let size = payload.as_bytes().len();
+        Self { id, name: header.name, data: header.data, size, payload }
+    }
+
+    /// Its identity, for [`Acknowledged`](crate::Input::Acknowledged).
+    #[must_use]
+    pub fn id(&self) -> EventId {
+        self.id
+    }
+
+    /// Discord's name for it, such as `MESSAGE_CREATE`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match &self.name {
+            Name::InPayload(range) => self
+                .payload
+                .as_bytes()
+                .get(range.clone())
+                .and_then(|name| std::str::from_utf8(name).ok())
+                .unwrap_or_default(),
+            Name::Unescaped(name) => name,
+        }
+    }
+
+    /// The body (`d`) as it came: JSON text that nobody has verified yet. Empty if there was none.
+    #[must_use]
+    pub fn data(&self) -> &[u8] {
+        self.payload.as_bytes().get(self.data.clone()).unwrap_or_default()
+    }
+
+    /// The body as text.
+    ///
+    /// # Errors
+    /// If it is not UTF-8, which Discord should never send.
+    pub fn text(&self) -> Result<&str, Utf8Error> {
+        std::str::from_utf8(self.data())
+    }
+
+    /// Parses the body; what is borrowed points into the payload.
+    ///
+    /// # Errors
+    /// If the body is not valid JSON or does not fit the type. The error concerns this event alone:
+    /// the connection goes on.
+    pub fn parse<'a, T: Deserialize<'a>>(&'a self) -> Result<T, serde_json::Error> {
+        serde_json::from_slice(self.data())
+    }
+
+    /// The size of the whole payload in bytes, decompressed, as it came.
+    #[must_use]
+    pub fn payload_size(&self) -> usize {
+        self.size
+    }
+
+    /// Makes it independent of the machine's buffers: below 64 KiB its bytes are copied, above the
+    /// buffer itself is handed over.
+    #[must_use]
+    pub fn into_owned(self) -> Dispatch<'static> {
+        let Self { id, name, data, size, payload } = self;
+        let (keep, name, data) = match name {
+            Name::InPayload(range) => {
+                let start = range.start.min(data.start);
+                let end = range.end.max(data.end);
+                let name = Name::InPayload(range.start - start..range.end - start);
+                (start..end, name, data.start - start..data.end - start)
+            }
+            Name::Unescaped(name) => {
+                let length = data.len();
+                (data, Name::Unescaped(name), 0..length)
+            }
+        };
+        let bytes: Bytes = payload.into_bytes(keep);
+        Dispatch { id, name, data, size, payload: PayloadBuf::from(bytes) }
+    }
+}
+
+impl fmt::Debug for Dispatch<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dispatch")
+            .field("id", &self.id)
+            .field("name", &self.name())
+            .field("bytes", &self.size)
+            .finish()
+    }
+}
+
+/// Where name and body stand in a payload.
+pub(crate) struct DispatchHeader {
+    name: Name,
+    data: Range<usize>,
+}
+
+impl DispatchHeader {
+    /// `name` as the envelope scan gave it: borrowed from `payload` or unescaped.
+    pub(crate) fn locate(payload: &[u8], name: &std::borrow::Cow<'_, str>, data: Range<usize>) -> Self {
+        let name = match name {
+            std::borrow::Cow::Borrowed(name) => {
+                let start = (name.as_ptr() as usize).wrapping_sub(payload.as_ptr() as usize);
+                if start + name.len() <= payload.len() {
+                    Name::InPayload(start..start + name.len())
+                } else {
+                    Name::Unescaped((*name).into())
+                }
+            }
+            std::borrow::Cow::Owned(name) => Name::Unescaped(name.as_str().into()),
+        };
+        Self { name, data }
+    }
+}

@@ -1,0 +1,131 @@
+//! How a shard is configured: what it says to Discord, and every deadline, size and delay.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::{Compression, GatewayUrl, Intents, ShardId, StatusUpdate, Token};
+
+/// Everything one [`ShardMachine`](crate::ShardMachine) needs to know. Cheap to clone.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ShardConfig {
+    /// Which shard of how many.
+    pub shard: ShardId,
+    /// The bot's token; shows itself in nothing but Identify and Resume.
+    pub token: Token,
+    /// Which events Discord sends.
+    pub intents: Intents,
+    /// Where new sessions begin: the `url` of `/gateway/bot`.
+    pub gateway_url: GatewayUrl,
+    /// How the gateway compresses what it sends.
+    pub compression: Compression,
+    /// The presence of a new session.
+    pub presence: Option<StatusUpdate>,
+    /// Above how many members a guild is "large" (50 to 250); Discord's default is 50.
+    pub large_threshold: Option<u8>,
+    /// Identify's `capabilities` bit field, for those who test what Discord is about to change.
+    pub capabilities: Option<u64>,
+    /// Resume on `gateway_url` even when READY names another host: for a bot behind a reverse proxy.
+    pub stay_on_host: bool,
+    /// Which events are handed over.
+    pub filter: EventFilter,
+    /// Deadlines, sizes and delays.
+    pub limits: ShardLimits,
+}
+
+impl ShardConfig {
+    /// A configuration with the defaults: zlib-stream, no presence, all events.
+    #[must_use]
+    pub fn new(shard: ShardId, token: Token, intents: Intents, gateway_url: GatewayUrl) -> Self {
+        Self {
+            shard,
+            token,
+            intents,
+            gateway_url,
+            compression: Compression::default(),
+            presence: None,
+            large_threshold: None,
+            capabilities: None,
+            stay_on_host: false,
+            filter: EventFilter::default(),
+            limits: ShardLimits::default(),
+        }
+    }
+}
+
+/// Which dispatches are handed over. The others still move the sequence and count as acknowledged
+/// once all before them are.
+#[derive(Clone, Debug, Default)]
+pub struct EventFilter(Option<Arc<BTreeSet<Box<str>>>>);
+
+impl EventFilter {
+    /// Everything (the default).
+    #[must_use]
+    pub fn all() -> Self {
+        Self(None)
+    }
+
+    /// Only the events of these names, as Discord spells them (`MESSAGE_CREATE`).
+    pub fn only<N: Into<Box<str>>>(names: impl IntoIterator<Item = N>) -> Self {
+        Self(Some(Arc::new(names.into_iter().map(Into::into).collect())))
+    }
+
+    pub(crate) fn wants(&self, name: &str) -> bool {
+        self.0.as_ref().is_none_or(|names| names.contains(name))
+    }
+}
+
+/// Every deadline, size and delay of a shard. None of them is documented by Discord; the defaults
+/// come from what long-lived clients use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "used with struct update syntax")]
+pub struct ShardLimits {
+    /// TCP, TLS and the websocket upgrade together: 10 s.
+    pub dial_timeout: Duration,
+    /// From the upgrade to Hello: 20 s.
+    pub hello_timeout: Duration,
+    /// From Identify to READY: 60 s.
+    pub ready_timeout: Duration,
+    /// From Resume, or the last replayed event, to the next one or RESUMED: 60 s.
+    pub resumed_timeout: Duration,
+    /// From our close frame to the peer's: 5 s.
+    pub close_timeout: Duration,
+    /// The first reconnect waits a random part of this; each failure in a row doubles it: 1 s.
+    pub backoff_base: Duration,
+    /// No reconnect waits longer than this: 60 s.
+    pub backoff_cap: Duration,
+    /// A connection that was live for less than this counts as a flap: 60 s.
+    pub stable_after: Duration,
+    /// A session that could not be reached for this long is given up: one hour.
+    pub session_patience: Duration,
+    /// After how many failed new sessions in a row the next one is put off further: 10. A READY
+    /// that cannot be decoded counts as three.
+    pub identify_breaker: u32,
+    /// The longest such pause: 30 minutes, so that a day of failures costs about 60 session starts.
+    pub identify_breaker_cap: Duration,
+    /// The largest payload, compressed or not, in bytes: 64 MiB, room for a READY of 40 MB.
+    pub payload_limit: usize,
+    /// How many commands may wait: 1,024.
+    pub command_queue: usize,
+}
+
+impl Default for ShardLimits {
+    fn default() -> Self {
+        Self {
+            dial_timeout: Duration::from_secs(10),
+            hello_timeout: Duration::from_secs(20),
+            ready_timeout: Duration::from_secs(60),
+            resumed_timeout: Duration::from_secs(60),
+            close_timeout: Duration::from_secs(5),
+            backoff_base: Duration::from_secs(1),
+            backoff_cap: Duration::from_secs(60),
+            stable_after: Duration::from_secs(60),
+            session_patience: Duration::from_secs(60 * 60),
+            identify_breaker: 10,
+            identify_breaker_cap: Duration::from_secs(30 * 60),
+            payload_limit: 64 * 1024 * 1024,
+            command_queue: 1024,
+        }
+    }
+}
