@@ -1,1 +1,360 @@
-//! Placeholder.
+//! Turns websocket messages into payloads.
+//!
+//! Which bytes are a payload follows from the compression that was asked for and from the kind of each
+//! message, never from a guess at its content, with one exception: a binary message that starts with
+//! `{` where a compressed stream would have to start can only be JSON, so a server that ignores the
+//! wish for compression is understood.
+//!
+//! | mode | text message | binary message |
+//! | --- | --- | --- |
+//! | [`Plain`](DecoderMode::Plain) | a payload | a payload |
+//! | [`ZlibStream`](DecoderMode::ZlibStream) | a payload | a piece of the connection's stream; payloads end at `00 00 FF FF` |
+//! | `ZstdStream` | a payload | one payload, a piece of the connection's stream |
+//! | [`Payload`](DecoderMode::Payload) | a payload | one payload, a zlib stream of its own |
+//!
+//! Memory is bounded: neither what waits to be completed nor what a payload inflates to may pass the
+//! limit, and no buffer is made larger in advance.
+
+mod buffer;
+mod error;
+mod frame;
+mod zlib;
+#[cfg(feature = "zstd")]
+mod zstd;
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::ops::Range;
+
+use bytes::Bytes;
+use flate2::Decompress;
+use serde::de::IgnoredAny;
+
+use self::buffer::Buffer;
+use self::zlib::ZlibStream;
+#[cfg(feature = "zstd")]
+use self::zstd::ZstdStream;
+
+pub use self::error::{DecodeError, TooLarge};
+pub use self::frame::{Frame, PayloadBuf};
+
+/// The usual cap on a payload, compressed or not: 64 MiB. The READY of a shard with thousands of large
+/// guilds may reach 40 MB.
+pub const DEFAULT_PAYLOAD_LIMIT: usize = 64 * 1024 * 1024;
+
+/// How the messages of a connection are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum DecoderMode {
+    /// Not at all.
+    #[default]
+    Plain,
+    /// Transport compression with zlib: one stream for the whole connection.
+    ZlibStream,
+    /// Transport compression with zstd: one frame for the whole connection.
+    #[cfg(feature = "zstd")]
+    ZstdStream,
+    /// Payload compression: some payloads are binary messages, each a zlib stream of its own.
+    Payload,
+}
+
+/// Turns the websocket messages of a shard into payloads.
+///
+/// One decoder serves all connections of a shard, one after the other: [`reset`](Self::reset) it for
+/// each. Give it a message with [`push`](Self::push), then call [`advance`](Self::advance) until it
+/// returns `false`; after each `true` there is a payload to look at.
+///
+/// ```
+/// # use shardwright_core::{DecoderMode, FrameDecoder, Frame, DEFAULT_PAYLOAD_LIMIT};
+/// let mut decoder = FrameDecoder::new(DecoderMode::Plain, DEFAULT_PAYLOAD_LIMIT);
+/// decoder.push(Frame::Text(r#"{"op":11}"#.into()));
+/// while decoder.advance()? {
+///     assert_eq!(decoder.payload(), br#"{"op":11}"#);
+/// }
+/// # Ok::<(), shardwright_core::DecodeError>(())
+/// ```
+///
+/// After an error the rest of the connection can't be read: every further message gives
+/// [`DecodeError::Poisoned`] until the reset.
+pub struct FrameDecoder {
+    mode: DecoderMode,
+    limit: usize,
+    // None: nothing is compressed.
+    codec: Option<Codec>,
+    frames: VecDeque<Frame>,
+    // Inflated text: payloads that were found, then perhaps the start of one.
+    output: Buffer,
+    // How much of `output` belongs to payloads that were found.
+    found: usize,
+    // Payloads in `output` that come after the current one.
+    ready: VecDeque<Range<usize>>,
+    current: Current,
+    poisoned: bool,
+    empty_frames: u64,
+}
+
+enum Codec {
+    ZlibStream(Box<ZlibStream>),
+    #[cfg(feature = "zstd")]
+    ZstdStream(ZstdStream),
+    Payload(Decompress),
+}
+
+/// Where the current payload is.
+enum Current {
+    Nowhere,
+    Inflated(Range<usize>),
+    Frame(Bytes),
+}
+
+/// What a message has added to the output.
+enum Found {
+    Nothing,
+    One,
+    /// One or more, to be told apart by reading the text.
+    Some,
+}
+
+impl FrameDecoder {
+    /// A decoder that takes payloads of at most `limit` bytes.
+    pub fn new(mode: DecoderMode, limit: usize) -> Self {
+        Self {
+            mode,
+            limit,
+            codec: match mode {
+                DecoderMode::Plain => None,
+                DecoderMode::ZlibStream => Some(Codec::ZlibStream(Box::new(ZlibStream::new()))),
+                #[cfg(feature = "zstd")]
+                DecoderMode::ZstdStream => Some(Codec::ZstdStream(ZstdStream::new())),
+                DecoderMode::Payload => Some(Codec::Payload(Decompress::new(true))),
+            },
+            frames: VecDeque::new(),
+            output: Buffer::default(),
+            found: 0,
+            ready: VecDeque::new(),
+            current: Current::Nowhere,
+            poisoned: false,
+            empty_frames: 0,
+        }
+    }
+
+    /// How the messages are expected to be compressed.
+    pub fn mode(&self) -> DecoderMode {
+        self.mode
+    }
+
+    /// Makes ready for a new connection: nothing of the last one is left, whatever state it was in.
+    pub fn reset(&mut self) {
+        self.forget();
+        self.poisoned = false;
+        match &mut self.codec {
+            None | Some(Codec::Payload(_)) => {}
+            Some(Codec::ZlibStream(stream)) => stream.reset(),
+            #[cfg(feature = "zstd")]
+            Some(Codec::ZstdStream(stream)) => stream.reset(),
+        }
+    }
+
+    /// Takes a message of the connection. Call [`advance`](Self::advance) until it returns `false`
+    /// before the next one; otherwise messages queue up here.
+    pub fn push(&mut self, frame: Frame) {
+        self.frames.push_back(frame);
+    }
+
+    /// Leaves the current payload and moves to the next. Returns whether there is one.
+    ///
+    /// # Errors
+    ///
+    /// If the messages can't be decoded, or are too large. All of it is over then, until
+    /// [`reset`](Self::reset).
+    pub fn advance(&mut self) -> Result<bool, DecodeError> {
+        self.current = Current::Nowhere;
+        if let Some(range) = self.ready.pop_front() {
+            self.current = Current::Inflated(range);
+            return Ok(true);
+        }
+        if self.found > 0 {
+            self.output.release(self.found);
+            self.found = 0;
+        }
+        while let Some(frame) = self.frames.pop_front() {
+            if self.poisoned {
+                self.frames.clear();
+                return Err(DecodeError::Poisoned);
+            }
+            if frame.is_empty() {
+                self.empty_frames += 1;
+                continue;
+            }
+            match self.decode(frame) {
+                Ok(true) => return Ok(true),
+                Ok(false) => {}
+                Err(error) => {
+                    self.forget();
+                    self.poisoned = true;
+                    return Err(error);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// The current payload: empty before the first and after the last one, and once
+    /// [`PayloadBuf::into_bytes`] took its buffer.
+    pub fn payload(&self) -> &[u8] {
+        match &self.current {
+            Current::Nowhere => &[],
+            Current::Inflated(range) => self.output.bytes.get(range.clone()).unwrap_or_default(),
+            Current::Frame(bytes) => bytes,
+        }
+    }
+
+    /// Lends the current payload together with the buffer it lies in, so that a large one can be kept
+    /// without a copy.
+    pub fn lend(&mut self) -> PayloadBuf<'_> {
+        let buffer = &mut self.output.bytes;
+        match &mut self.current {
+            Current::Nowhere => PayloadBuf::inflated(buffer, 0..0, false),
+            Current::Inflated(range) => {
+                let may_take = self.ready.is_empty() && self.found == buffer.len();
+                PayloadBuf::inflated(buffer, range.clone(), may_take)
+            }
+            Current::Frame(bytes) => PayloadBuf::from(bytes),
+        }
+    }
+
+    /// How many messages without any content came in since the decoder was made. They are skipped;
+    /// a first one is worth a warning.
+    pub fn empty_frames(&self) -> u64 {
+        self.empty_frames
+    }
+
+    /// How many bytes of memory are held: buffers, messages not decoded yet and the compression
+    /// context (of zlib's, an estimate).
+    pub fn memory(&self) -> usize {
+        let current = match &self.current {
+            Current::Frame(bytes) => bytes.len(),
+            _ => 0,
+        };
+        let context = match &self.codec {
+            None => 0,
+            Some(Codec::ZlibStream(stream)) => zlib::CONTEXT_SIZE + stream.input.bytes.capacity(),
+            #[cfg(feature = "zstd")]
+            Some(Codec::ZstdStream(stream)) => stream.memory(),
+            Some(Codec::Payload(_)) => zlib::CONTEXT_SIZE,
+        };
+        let queued: usize = self.frames.iter().map(Frame::len).sum();
+        self.output.bytes.capacity() + current + context + queued
+    }
+
+    fn decode(&mut self, frame: Frame) -> Result<bool, DecodeError> {
+        let limit = self.limit;
+        let bytes = match (frame, &mut self.codec) {
+            (Frame::Binary(bytes), Some(codec)) if !codec.is_bypassed_by(&bytes) => {
+                let found = codec.feed(&bytes, &mut self.output, limit)?;
+                return self.found(found);
+            }
+            (Frame::Text(bytes) | Frame::Binary(bytes), _) => bytes,
+        };
+        if bytes.len() > limit {
+            return Err(DecodeError::TooLarge {
+                limit,
+                what: TooLarge::Payload,
+            });
+        }
+        self.current = Current::Frame(bytes);
+        Ok(true)
+    }
+
+    fn found(&mut self, found: Found) -> Result<bool, DecodeError> {
+        match found {
+            Found::Nothing => return Ok(false),
+            Found::One => {
+                self.found = self.output.bytes.len();
+                self.current = Current::Inflated(0..self.found);
+                return Ok(true);
+            }
+            Found::Some => {}
+        }
+        // No value is built and no text is checked to be UTF-8 here: this only finds the ends.
+        let mut documents =
+            serde_json::Deserializer::from_slice(&self.output.bytes).into_iter::<IgnoredAny>();
+        loop {
+            let start = documents.byte_offset();
+            match documents.next() {
+                Some(Ok(IgnoredAny)) => self.ready.push_back(start..documents.byte_offset()),
+                Some(Err(error)) if error.is_eof() => break,
+                Some(Err(_)) => return Err(DecodeError::NotJson),
+                None => break,
+            }
+        }
+        self.found = self.ready.back().map_or(0, |last| last.end);
+        match self.ready.pop_front() {
+            Some(first) => {
+                self.current = Current::Inflated(first);
+                Ok(true)
+            }
+            None => Ok(false),
+        }
+    }
+
+    fn forget(&mut self) {
+        self.frames.clear();
+        self.output.forget();
+        self.found = 0;
+        self.ready.clear();
+        self.current = Current::Nowhere;
+        if let Some(Codec::ZlibStream(stream)) = &mut self.codec {
+            stream.input.forget();
+        }
+    }
+}
+
+impl Codec {
+    /// Whether a binary message is JSON although the mode says compressed.
+    fn is_bypassed_by(&self, message: &[u8]) -> bool {
+        let at_start = match self {
+            Self::ZlibStream(stream) => stream.is_untouched(),
+            #[cfg(feature = "zstd")]
+            Self::ZstdStream(stream) => stream.is_untouched(),
+            Self::Payload(_) => true,
+        };
+        at_start && message.first() == Some(&b'{')
+    }
+
+    fn feed(
+        &mut self,
+        message: &[u8],
+        output: &mut Buffer,
+        limit: usize,
+    ) -> Result<Found, DecodeError> {
+        if message.len() > limit {
+            return Err(DecodeError::TooLarge {
+                limit,
+                what: TooLarge::Compressed,
+            });
+        }
+        match self {
+            Self::ZlibStream(stream) => stream.feed(message, output, limit),
+            #[cfg(feature = "zstd")]
+            Self::ZstdStream(stream) => stream.feed(message, output, limit),
+            Self::Payload(context) => zlib::inflate_whole(context, message, output, limit),
+        }
+    }
+}
+
+impl fmt::Debug for FrameDecoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FrameDecoder")
+            .field("mode", &self.mode)
+            .field("limit", &self.limit)
+            .field("memory", &self.memory())
+            .field("poisoned", &self.poisoned)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Whether text that was inflated ends where a JSON object could end.
+fn is_whole(text: &[u8]) -> bool {
+    text.trim_ascii_end().last() == Some(&b'}')
+}

@@ -1,1 +1,276 @@
-//! Placeholder.
+//! Reads the four outer fields of a payload without reading its body.
+//!
+//! The gateway writes every dispatch in one order: `{"t":"NAME","s":123,"op":0,"d":…}`. A payload of
+//! exactly this shape is taken apart by position, and its body is whatever stands between `"d":` and the
+//! last `}`, not looked at: who parses it will see whether it is JSON. Any other payload is walked through
+//! field by field.
+//!
+//! Both ways give the same answer for every JSON object in which no key appears twice and nothing follows
+//! `d`. If a key appears twice, the last one counts. If something follows `d` in a payload that otherwise
+//! has the usual shape, the body is reported with it and won't parse; the gateway sends no such payload.
+//!
+//! Text that is not UTF-8 is no obstacle in the body. Nesting costs no stack.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use serde::de::IgnoredAny;
+
+/// A longer event name is refused.
+const NAME_LIMIT: usize = 256;
+
+/// The outer fields of a payload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Envelope<'a> {
+    /// `op`: what kind of payload this is.
+    pub op: u64,
+    /// `s`: the sequence number, `None` if null or left out.
+    pub seq: Option<u64>,
+    /// `t`: the event's name, `None` if null or left out.
+    pub name: Option<Cow<'a, str>>,
+    /// Where in the payload the body `d` is, as raw JSON; empty if there is none.
+    pub data: Range<usize>,
+    name_at: Option<Range<usize>>,
+}
+
+/// Why a payload has no usable envelope.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EnvelopeError {
+    /// The payload is not one JSON object and nothing else.
+    #[error("the payload is no JSON object (at byte {at})")]
+    Json {
+        /// The offset near which it goes wrong.
+        at: usize,
+    },
+    /// There is no `op`.
+    #[error("the payload has no opcode")]
+    NoOpcode,
+    /// `op` is not a non-negative integer.
+    #[error("the payload's opcode is no non-negative integer")]
+    BadOpcode,
+    /// `s` is neither null nor a non-negative integer.
+    #[error("the payload's sequence number is no non-negative integer")]
+    BadSequence,
+    /// `t` is neither null nor a string of Unicode text.
+    #[error("the payload's event name is no text")]
+    BadName,
+    /// `t` is longer than any event's name.
+    #[error("the payload's event name is longer than {NAME_LIMIT} bytes")]
+    NameTooLong,
+}
+
+impl<'a> Envelope<'a> {
+    /// Reads the envelope of a payload.
+    ///
+    /// Numbers may be written in any way JSON allows as long as they are non-negative integers (`5`,
+    /// `5.0` and `5e0` are the same; those with a fraction or an exponent up to 2^53). Unknown keys are
+    /// skipped.
+    ///
+    /// # Errors
+    ///
+    /// If the payload is no JSON object, has no `op`, or one of `op`, `s` and `t` is of no use. A broken
+    /// body is an error only if the payload does not have the usual shape.
+    #[inline]
+    pub fn scan(payload: &'a [u8]) -> Result<Self, EnvelopeError> {
+        match usual_shape(payload) {
+            Some(envelope) => Ok(envelope),
+            None => walk(payload),
+        }
+    }
+
+    /// Where in the payload the name is written, if it is written there as it is, without escapes.
+    /// With it the name can be found again without a borrow of the payload in the meantime.
+    pub fn name_range(&self) -> Option<Range<usize>> {
+        self.name_at.clone()
+    }
+}
+
+/// The fast way. `None` says nothing about the payload but that it looks different.
+#[inline]
+fn usual_shape(payload: &[u8]) -> Option<Envelope<'_>> {
+    let (mut rest, name_at) = if let Some(rest) = payload.strip_prefix(br#"{"t":""#) {
+        let len = rest
+            .iter()
+            .take(64)
+            .position(|byte| !matches!(byte, b'A'..=b'Z' | b'0'..=b'9' | b'_'))?;
+        if len == 0 {
+            return None;
+        }
+        let rest = rest.get(len..)?.strip_prefix(br#"","s":"#)?;
+        (rest, Some(6..6 + len))
+    } else {
+        (payload.strip_prefix(br#"{"t":null,"s":"#)?, None)
+    };
+    let seq = match rest.strip_prefix(b"null") {
+        Some(after) => {
+            rest = after;
+            None
+        }
+        None => Some(digits(&mut rest)?),
+    };
+    rest = rest.strip_prefix(br#","op":"#)?;
+    let op = digits(&mut rest)?;
+    rest = rest.strip_prefix(br#","d":"#)?;
+    let [first, .., b'}'] = rest else {
+        return None;
+    };
+    let data = payload.len() - rest.len()..payload.len() - 1;
+    // Surrounding white space belongs to no value.
+    if first.is_ascii_whitespace() || payload.get(data.end - 1)?.is_ascii_whitespace() {
+        return None;
+    }
+    let name = match &name_at {
+        Some(at) => Some(Cow::Borrowed(
+            str::from_utf8(payload.get(at.clone())?).ok()?,
+        )),
+        None => None,
+    };
+    Some(Envelope {
+        op,
+        seq,
+        name,
+        data,
+        name_at,
+    })
+}
+
+/// Takes a number in plain digits off the front.
+#[inline]
+fn digits(rest: &mut &[u8]) -> Option<u64> {
+    let mut number = 0u64;
+    let mut len = 0;
+    while let Some(digit @ b'0'..=b'9') = rest.get(len) {
+        number = number
+            .checked_mul(10)?
+            .checked_add(u64::from(digit - b'0'))?;
+        len += 1;
+    }
+    if len == 0 || (len > 1 && rest.first() == Some(&b'0')) {
+        return None;
+    }
+    *rest = rest.get(len..)?;
+    Some(number)
+}
+
+/// The slow way: field by field.
+#[cold]
+fn walk(payload: &[u8]) -> Result<Envelope<'_>, EnvelopeError> {
+    let mut walker = Walker { payload, at: 0 };
+    let (mut op, mut seq, mut name, mut data) = (None, None, None, 0..0);
+    walker.expect(b'{')?;
+    if walker.peek() == Some(b'}') {
+        return Err(EnvelopeError::NoOpcode);
+    }
+    loop {
+        let key = walker.value()?;
+        let Some(key) = text(&payload[key.clone()]) else {
+            return Err(EnvelopeError::Json { at: key.start });
+        };
+        walker.expect(b':')?;
+        let value = walker.value()?;
+        match &*key {
+            "op" => op = Some(value),
+            "s" => seq = Some(value),
+            "t" => name = Some(value),
+            "d" => data = value,
+            _ => {}
+        }
+        if walker.peek() == Some(b',') {
+            walker.at += 1;
+        } else {
+            walker.expect(b'}')?;
+            break;
+        }
+    }
+    if walker.peek().is_some() {
+        return Err(EnvelopeError::Json { at: walker.at });
+    }
+
+    let op = &payload[op.ok_or(EnvelopeError::NoOpcode)?];
+    let mut envelope = Envelope {
+        op: integer(op).ok_or(EnvelopeError::BadOpcode)?,
+        seq: None,
+        name: None,
+        data,
+        name_at: None,
+    };
+    if let Some(seq) = seq.map(|seq| &payload[seq]).filter(|seq| seq != b"null") {
+        envelope.seq = Some(integer(seq).ok_or(EnvelopeError::BadSequence)?);
+    }
+    if let Some(at) = name.filter(|name| &payload[name.clone()] != b"null") {
+        // An escape takes at most six bytes for one; more than this need not even be unescaped.
+        if at.len() > 6 * NAME_LIMIT + 2 {
+            return Err(EnvelopeError::NameTooLong);
+        }
+        let name = text(&payload[at.clone()]).ok_or(EnvelopeError::BadName)?;
+        if name.len() > NAME_LIMIT {
+            return Err(EnvelopeError::NameTooLong);
+        }
+        if matches!(name, Cow::Borrowed(_)) {
+            envelope.name_at = Some(at.start + 1..at.end - 1);
+        }
+        envelope.name = Some(name);
+    }
+    Ok(envelope)
+}
+
+struct Walker<'a> {
+    payload: &'a [u8],
+    at: usize,
+}
+
+impl Walker<'_> {
+    /// The next byte that is not white space.
+    fn peek(&mut self) -> Option<u8> {
+        while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.payload.get(self.at) {
+            self.at += 1;
+        }
+        self.payload.get(self.at).copied()
+    }
+
+    fn expect(&mut self, byte: u8) -> Result<(), EnvelopeError> {
+        if self.peek() != Some(byte) {
+            return Err(EnvelopeError::Json { at: self.at });
+        }
+        self.at += 1;
+        Ok(())
+    }
+
+    /// Steps over a value. Skipping keeps no stack and does not check that text is UTF-8.
+    fn value(&mut self) -> Result<Range<usize>, EnvelopeError> {
+        self.peek();
+        let start = self.at;
+        let rest = self.payload.get(start..).unwrap_or_default();
+        let mut values = serde_json::Deserializer::from_slice(rest).into_iter::<IgnoredAny>();
+        match values.next() {
+            Some(Ok(IgnoredAny)) => {
+                self.at += values.byte_offset();
+                Ok(start..self.at)
+            }
+            Some(Err(_)) | None => Err(EnvelopeError::Json { at: start }),
+        }
+    }
+}
+
+/// The text of a JSON string, borrowed if it has no escapes. `None` if it is no string or not Unicode.
+fn text(json: &[u8]) -> Option<Cow<'_, str>> {
+    let inner = json.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
+    if inner.contains(&b'\\') {
+        serde_json::from_slice(json).ok().map(Cow::Owned)
+    } else {
+        str::from_utf8(inner).ok().map(Cow::Borrowed)
+    }
+}
+
+/// A JSON number that is a non-negative integer.
+fn integer(json: &[u8]) -> Option<u64> {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    if let Ok(number) = serde_json::from_slice::<u64>(json) {
+        return Some(number);
+    }
+    let number = serde_json::from_slice::<f64>(json).ok()?;
+    // A cast of an integer in this range loses nothing.
+    (number.fract() == 0.0 && (0.0..=EXACT).contains(&number)).then_some(number as u64)
+}

@@ -4,6 +4,11 @@
 mod decode;
 mod envelope;
 
+pub use decode::{
+    DEFAULT_PAYLOAD_LIMIT, DecodeError, DecoderMode, Frame, FrameDecoder, PayloadBuf, TooLarge,
+};
+pub use envelope::{Envelope, EnvelopeError};
+
 // --- the protocol's data types ---
 mod close_code;
 mod command;

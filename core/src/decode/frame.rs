@@ -1,0 +1,183 @@
+//! What goes into the decoder and what comes out of it.
+
+use std::fmt;
+use std::ops::Range;
+
+use bytes::Bytes;
+
+/// From this many bytes up a payload is handed over with its buffer instead of being copied.
+const HAND_OVER_FROM: usize = 64 * 1024;
+
+/// The content of one websocket message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Frame {
+    /// A text message. Its bytes need not be UTF-8; nothing here relies on it.
+    Text(Bytes),
+    /// A binary message.
+    Binary(Bytes),
+}
+
+impl Frame {
+    /// The bytes of the message, of either kind.
+    pub fn as_bytes(&self) -> &Bytes {
+        match self {
+            Self::Text(bytes) | Self::Binary(bytes) => bytes,
+        }
+    }
+
+    /// The length of the message in bytes.
+    pub fn len(&self) -> usize {
+        self.as_bytes().len()
+    }
+
+    /// Whether the message has no content at all.
+    pub fn is_empty(&self) -> bool {
+        self.as_bytes().is_empty()
+    }
+}
+
+/// A payload that still lies in a buffer of the decoder, lent until the decoder moves on.
+///
+/// Look at it in place with [`as_bytes`](Self::as_bytes), or keep a part of it with
+/// [`into_bytes`](Self::into_bytes).
+pub struct PayloadBuf<'m>(Lent<'m>);
+
+enum Lent<'m> {
+    Inflated {
+        buffer: &'m mut Vec<u8>,
+        range: Range<usize>,
+        // False while the buffer also holds bytes of payloads to come.
+        may_take: bool,
+    },
+    Frame(&'m mut Bytes),
+}
+
+impl<'m> PayloadBuf<'m> {
+    pub(super) fn inflated(buffer: &'m mut Vec<u8>, range: Range<usize>, may_take: bool) -> Self {
+        Self(Lent::Inflated {
+            buffer,
+            range,
+            may_take,
+        })
+    }
+
+    /// The whole payload.
+    pub fn as_bytes(&self) -> &[u8] {
+        match &self.0 {
+            Lent::Inflated { buffer, range, .. } => buffer.get(range.clone()).unwrap_or_default(),
+            Lent::Frame(bytes) => bytes,
+        }
+    }
+
+    /// A part of the payload, to keep. `part` counts from the payload's first byte; what lies beyond
+    /// its end is left out.
+    ///
+    /// A small part is copied, so that it keeps nothing else alive. From 64 KiB up the decoder's
+    /// buffer itself is handed over, so that a large payload is never in memory twice, unless most of
+    /// that buffer would be dead weight.
+    pub fn into_bytes(self, part: Range<usize>) -> Bytes {
+        let len = self.as_bytes().len();
+        let end = part.end.min(len);
+        let part = part.start.min(end)..end;
+        match self.0 {
+            Lent::Inflated {
+                buffer,
+                range,
+                may_take,
+            } => {
+                let part = range.start + part.start..range.start + part.end;
+                let worth_it = part.len() >= HAND_OVER_FROM && part.len() >= buffer.capacity() / 2;
+                if may_take && worth_it {
+                    Bytes::from(std::mem::take(buffer)).slice(part)
+                } else {
+                    Bytes::copy_from_slice(buffer.get(part).unwrap_or_default())
+                }
+            }
+            Lent::Frame(bytes) if part.len() >= HAND_OVER_FROM => std::mem::take(bytes).slice(part),
+            Lent::Frame(bytes) => Bytes::copy_from_slice(&bytes[part]),
+        }
+    }
+}
+
+/// Lends a payload that came uncompressed.
+impl<'m> From<&'m mut Bytes> for PayloadBuf<'m> {
+    fn from(bytes: &'m mut Bytes) -> Self {
+        Self(Lent::Frame(bytes))
+    }
+}
+
+/// Lends a buffer that holds exactly one payload.
+impl<'m> From<&'m mut Vec<u8>> for PayloadBuf<'m> {
+    fn from(buffer: &'m mut Vec<u8>) -> Self {
+        let range = 0..buffer.len();
+        Self::inflated(buffer, range, true)
+    }
+}
+
+impl fmt::Debug for PayloadBuf<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PayloadBuf")
+            .field("len", &self.as_bytes().len())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_part_is_copied_and_the_buffer_stays() {
+        let mut buffer = vec![b'x'; 100_000];
+        let part = PayloadBuf::from(&mut buffer).into_bytes(10..20);
+        assert_eq!(part.len(), 10);
+        assert_eq!(buffer.len(), 100_000);
+    }
+
+    #[test]
+    fn a_large_part_takes_the_buffer_along() {
+        let mut buffer = vec![b'x'; 100_000];
+        let at = buffer.as_ptr();
+        let part = PayloadBuf::from(&mut buffer).into_bytes(10..100_000);
+        assert_eq!(part.as_ptr(), at.wrapping_add(10));
+        assert_eq!(buffer.capacity(), 0);
+    }
+
+    #[test]
+    fn a_buffer_that_is_mostly_empty_is_not_handed_over() {
+        let mut buffer = Vec::with_capacity(1_000_000);
+        buffer.resize(100_000, b'x');
+        let part = PayloadBuf::from(&mut buffer).into_bytes(0..100_000);
+        assert_eq!(part.len(), 100_000);
+        assert_eq!(buffer.len(), 100_000);
+    }
+
+    #[test]
+    fn a_buffer_with_more_payloads_in_it_is_not_handed_over() {
+        let mut buffer = vec![b'x'; 200_000];
+        let part = PayloadBuf::inflated(&mut buffer, 0..150_000, false).into_bytes(0..150_000);
+        assert_eq!(part.len(), 150_000);
+        assert_eq!(buffer.len(), 200_000);
+    }
+
+    #[test]
+    fn a_large_frame_is_shared_and_a_small_one_copied() {
+        let mut frame = Bytes::from(vec![b'x'; 100_000]);
+        let at = frame.as_ptr();
+        let small = PayloadBuf::from(&mut frame).into_bytes(0..10);
+        assert_ne!(small.as_ptr(), at);
+        let large = PayloadBuf::from(&mut frame).into_bytes(5..100_000);
+        assert_eq!(large.as_ptr(), at.wrapping_add(5));
+    }
+
+    #[test]
+    #[allow(clippy::reversed_empty_ranges)]
+    fn a_range_beyond_the_end_is_cut() {
+        let mut frame = Bytes::from_static(b"{}");
+        assert_eq!(&PayloadBuf::from(&mut frame).into_bytes(1..90)[..], b"}");
+        assert!(PayloadBuf::from(&mut frame).into_bytes(7..90).is_empty());
+        assert!(PayloadBuf::from(&mut frame).into_bytes(2..1).is_empty());
+        let mut buffer = b"{}".to_vec();
+        assert!(PayloadBuf::from(&mut buffer).into_bytes(7..90).is_empty());
+    }
+}
