@@ -7,7 +7,7 @@ use std::str::Utf8Error;
 use bytes::Bytes;
 use serde::Deserialize;
 
-use crate::{EventId, PayloadBuf};
+use crate::{Envelope, EventId, PayloadBuf};
 
 /// An event from Discord. Its body is raw JSON, parsed only when asked, into whatever the consumer
 /// likes.
@@ -19,6 +19,7 @@ pub struct Dispatch<'m> {
     payload: PayloadBuf<'m>,
 }
 
+#[derive(Clone, Debug)]
 /// Where the name stands: in the payload, or on its own when JSON escapes had to be resolved.
 enum Name {
     InPayload(Range<usize>),
@@ -113,25 +114,19 @@ impl fmt::Debug for Dispatch<'_> {
 }
 
 /// Where name and body stand in a payload.
+#[derive(Clone, Debug)]
 pub(crate) struct DispatchHeader {
     name: Name,
     data: Range<usize>,
 }
 
 impl DispatchHeader {
-    /// `name` as the envelope scan gave it: borrowed from `payload` or unescaped.
-    pub(crate) fn locate(payload: &[u8], name: &std::borrow::Cow<'_, str>, data: Range<usize>) -> Self {
-        let name = match name {
-            std::borrow::Cow::Borrowed(name) => {
-                let start = (name.as_ptr() as usize).wrapping_sub(payload.as_ptr() as usize);
-                if start + name.len() <= payload.len() {
-                    Name::InPayload(start..start + name.len())
-                } else {
-                    Name::Unescaped((*name).into())
-                }
-            }
-            std::borrow::Cow::Owned(name) => Name::Unescaped(name.as_str().into()),
+    pub(crate) fn of(envelope: &Envelope<'_>) -> Self {
+        let name = match (envelope.name_range(), &envelope.name) {
+            (Some(range), _) => Name::InPayload(range),
+            (None, Some(name)) => Name::Unescaped(name.as_ref().into()),
+            (None, None) => Name::Unescaped(Box::default()),
         };
-        Self { name, data }
+        Self { name, data: envelope.data.clone() }
     }
 }

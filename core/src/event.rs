@@ -11,8 +11,8 @@ use crate::{CloseCode, ConnId, DecodeError, Dispatch, ShardId, ShardState, Trans
 pub struct EventId {
     /// The shard it came on.
     pub shard: ShardId,
-    /// The ordinal of the session it belongs to: 1 for the first READY a machine saw, one more at
-    /// each READY. A late acknowledgement of an old session cannot count for a new one.
+    /// The ordinal of the session it belongs to: 1 for a machine's first session, one more at each
+    /// READY. A late acknowledgement of an old session cannot count for a new one.
     pub session: u32,
     /// Discord's sequence number within the session.
     pub seq: u64,
@@ -422,12 +422,6 @@ pub enum StopReason {
     /// Discord demands more shards (4011).
     #[error("the gateway demands more shards (4011): start again with the number that Discord recommends")]
     ReShardRequired,
-    /// Another shard of the bot hit a fatal close code.
-    #[error("the bot was stopped because another shard was closed with {code}")]
-    BotStopped {
-        /// The code the other shard got.
-        code: CloseCode,
-    },
     /// Every shard has ended by itself.
     #[error("no shard is left running")]
     NoShardsLeft,

@@ -8,7 +8,8 @@ use crate::{Command, CommandError, CommandId, CommandKind};
 /// A command that waits, or that was sent and not yet flushed.
 #[derive(Clone, Debug)]
 pub(crate) struct Waiting {
-    pub(crate) id: CommandId,
+    /// `None` for what the machine itself wants sent.
+    pub(crate) id: Option<CommandId>,
     pub(crate) command: Command,
 }
 
@@ -24,7 +25,7 @@ pub(crate) enum Queued {
     /// To the end.
     Added,
     /// In the place of this one, which it makes void.
-    Replaced(CommandId),
+    Replaced(Option<CommandId>),
 }
 
 impl Outbox {
@@ -46,7 +47,7 @@ impl Outbox {
 
     /// Puts back what was not flushed before its connection was lost, in front and in order, unless
     /// something newer makes it void: those come back.
-    pub(crate) fn put_back(&mut self, unsent: Vec<Waiting>) -> Vec<CommandId> {
+    pub(crate) fn put_back(&mut self, unsent: Vec<Waiting>) -> Vec<Option<CommandId>> {
         let mut void = Vec::new();
         for command in unsent.into_iter().rev() {
             if self.waiting.iter().any(|newer| replaces(&newer.command, &command.command)) {
@@ -67,10 +68,6 @@ impl Outbox {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.waiting.len()
     }
 
     /// Drops a waiting presence update: an Identify has just said it.

@@ -1,0 +1,68 @@
+//! One open connection: how far it has come, its heartbeat, its send budget.
+
+use std::time::Instant;
+
+use crate::heartbeat::Heart;
+use crate::outbox::Waiting;
+use crate::send_budget::SendBudget;
+use crate::{ConnId, SentKind};
+
+/// How far an open connection has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// The upgrade is done, nothing may be sent yet.
+    AwaitingHello,
+    /// Beating, and waiting for the fleet's permission to identify.
+    AwaitingPermit,
+    /// Identify is sent; `flushed` once it has left.
+    Identifying {
+        flushed: bool,
+    },
+    /// Resume is sent; `replayed` missed events have come so far.
+    Resuming {
+        replayed: u64,
+    },
+    /// READY or RESUMED came.
+    Live {
+        since: Instant,
+    },
+}
+
+/// What belongs to one connection and is made anew for the next.
+#[derive(Clone, Debug)]
+pub(crate) struct Link {
+    pub(crate) conn: ConnId,
+    pub(crate) stage: Stage,
+    /// From Hello on.
+    pub(crate) heart: Option<Heart>,
+    pub(crate) budget: SendBudget,
+    /// Commands sent and not yet flushed.
+    pub(crate) unflushed: Vec<Waiting>,
+    /// The last thing sent that the gateway may complain about.
+    pub(crate) last_command: Option<SentKind>,
+    /// The gateway asked for a beat that the budget had no room for.
+    pub(crate) owes_beat: bool,
+    /// Oddities that are reported once a connection.
+    pub(crate) reported_opcode: bool,
+    pub(crate) reported_empty: bool,
+}
+
+impl Link {
+    pub(crate) fn new(conn: ConnId) -> Self {
+        Self {
+            conn,
+            stage: Stage::AwaitingHello,
+            heart: None,
+            budget: SendBudget::default(),
+            unflushed: Vec::new(),
+            last_command: None,
+            owes_beat: false,
+            reported_opcode: false,
+            reported_empty: false,
+        }
+    }
+
+    pub(crate) fn is_live(&self) -> bool {
+        matches!(self.stage, Stage::Live { .. })
+    }
+}
