@@ -274,3 +274,6 @@ fn integer(json: &[u8]) -> Option<u64> {
     // A cast of an integer in this range loses nothing.
     (number.fract() == 0.0 && (0.0..=EXACT).contains(&number)).then_some(number as u64)
 }
+
+#[cfg(test)]
+mod tests;
