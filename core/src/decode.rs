@@ -279,16 +279,16 @@ impl FrameDecoder {
         // No value is built and no text is checked to be UTF-8 here: this only finds the ends.
         let mut documents =
             serde_json::Deserializer::from_slice(&self.output.bytes).into_iter::<IgnoredAny>();
-        loop {
+        self.found = loop {
             let start = documents.byte_offset();
             match documents.next() {
                 Some(Ok(IgnoredAny)) => self.ready.push_back(start..documents.byte_offset()),
-                Some(Err(error)) if error.is_eof() => break,
+                // The rest is the start of a payload.
+                Some(Err(error)) if error.is_eof() => break start,
                 Some(Err(_)) => return Err(DecodeError::NotJson),
-                None => break,
+                None => break self.output.bytes.len(),
             }
-        }
-        self.found = self.ready.back().map_or(0, |last| last.end);
+        };
         match self.ready.pop_front() {
             Some(first) => {
                 self.current = Current::Inflated(first);
