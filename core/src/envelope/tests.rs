@@ -165,6 +165,25 @@ fn sequence_numbers_may_be_written_as_floats() {
 }
 
 #[test]
+fn numbers_of_any_length_are_read_alike() {
+    for number in [
+        0,
+        9,
+        10u64.pow(18),
+        10u64.pow(19) - 1,
+        10u64.pow(19),
+        u64::MAX,
+    ] {
+        let payload = format!(r#"{{"t":"A","s":{number},"op":{number},"d":{{}}}}"#);
+        let fast = usual_shape(payload.as_bytes());
+        assert_eq!(fast.is_some(), number < 10u64.pow(19));
+        let envelope = scan(&payload).unwrap();
+        assert_eq!(envelope, walk(payload.as_bytes()).unwrap());
+        assert_eq!((envelope.op, envelope.seq), (number, Some(number)));
+    }
+}
+
+#[test]
 fn opcodes_are_non_negative_integers() {
     for written in ["-1", "0.5", "null", "\"0\"", "{}", "18446744073709551616"] {
         let payload = format!(r#"{{"t":"A","s":1,"op":{written},"d":{{}}}}"#);
@@ -332,7 +351,11 @@ proptest! {
         if let Some(fast) = usual_shape(payload.as_bytes()) {
             prop_assert_eq!(fast, walk(payload.as_bytes()).unwrap());
         } else {
-            prop_assert!(name.len() > 65);
+            // Long names, and numbers of 20 digits, are left to the slow way; the answer is the same.
+            let long_number = seq.len() > 19 || op >= 10u64.pow(19);
+            prop_assert!(name.len() > 65 || long_number);
+            let slow = walk(payload.as_bytes()).unwrap();
+            prop_assert_eq!(scan(&payload).unwrap(), slow);
         }
     }
 
@@ -361,7 +384,8 @@ proptest! {
         let value: Value = serde_json::from_str(&payload).unwrap();
         let name_fits = value["t"].as_str().is_none_or(|name| name.len() <= NAME_LIMIT);
         let seq_fits = value["s"].is_null() || expected(&value["s"]).is_some();
-        match scan(&payload) {
+        // Not the scan: by chance the order may be the usual one with more after the body.
+        match walk(payload.as_bytes()) {
             Ok(envelope) => {
                 prop_assert_eq!(Some(envelope.op), expected(&value["op"]));
                 prop_assert_eq!(envelope.seq, expected(&value["s"]));
