@@ -12,6 +12,10 @@
 //! | `ZstdStream` | a payload | one payload, a piece of the connection's stream |
 //! | [`Payload`](DecoderMode::Payload) | a payload | one payload, a zlib stream of its own |
 //!
+//! Only payload compression has a checksum that is ever reached. In the two streams damage is noticed when
+//! it breaks the format; a flipped bit may as well come out as other text, valid JSON even. TLS is what
+//! keeps that from happening.
+//!
 //! Memory is bounded: neither what waits to be completed nor what a payload inflates to may pass the
 //! limit, and no buffer is made larger in advance.
 

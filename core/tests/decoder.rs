@@ -225,7 +225,7 @@ fn output_of_any_length_is_complete() {
 }
 
 #[test]
-fn a_flipped_byte_is_one_error_and_poisons_the_rest() {
+fn a_broken_stream_is_one_error_and_poisons_the_rest() {
     let mut server = ZlibServer::new();
     let mut decoder = zlib();
     let texts = dispatches(8);
