@@ -12,6 +12,10 @@
 //! | `ZstdStream` | a payload | one payload, a piece of the connection's stream |
 //! | [`Payload`](DecoderMode::Payload) | a payload | one payload, a zlib stream of its own |
 //!
+//! Only payload compression has a checksum that is ever reached. In the two streams damage is noticed when
+//! it breaks the format; a flipped bit may as well come out as other text, valid JSON even. TLS is what
+//! keeps that from happening.
+//!
 //! Memory is bounded: neither what waits to be completed nor what a payload inflates to may pass the
 //! limit, and no buffer is made larger in advance.
 
@@ -279,16 +283,16 @@ impl FrameDecoder {
         // No value is built and no text is checked to be UTF-8 here: this only finds the ends.
         let mut documents =
             serde_json::Deserializer::from_slice(&self.output.bytes).into_iter::<IgnoredAny>();
-        loop {
+        self.found = loop {
             let start = documents.byte_offset();
             match documents.next() {
                 Some(Ok(IgnoredAny)) => self.ready.push_back(start..documents.byte_offset()),
-                Some(Err(error)) if error.is_eof() => break,
+                // The rest is the start of a payload.
+                Some(Err(error)) if error.is_eof() => break start,
                 Some(Err(_)) => return Err(DecodeError::NotJson),
-                None => break,
+                None => break self.output.bytes.len(),
             }
-        }
-        self.found = self.ready.back().map_or(0, |last| last.end);
+        };
         match self.ready.pop_front() {
             Some(first) => {
                 self.current = Current::Inflated(first);

@@ -31,7 +31,8 @@ pub struct Envelope<'a> {
     pub name: Option<Cow<'a, str>>,
     /// Where in the payload the body `d` is, as raw JSON; empty if there is none.
     pub data: Range<usize>,
-    name_at: Option<Range<usize>>,
+    // Where the name is written as it is; 0 if nowhere.
+    name_at: usize,
 }
 
 /// Why a payload has no usable envelope.
@@ -83,25 +84,28 @@ impl<'a> Envelope<'a> {
     /// Where in the payload the name is written, if it is written there as it is, without escapes.
     /// With it the name can be found again without a borrow of the payload in the meantime.
     pub fn name_range(&self) -> Option<Range<usize>> {
-        self.name_at.clone()
+        let len = self.name.as_ref()?.len();
+        (self.name_at > 0).then_some(self.name_at..self.name_at + len)
     }
 }
 
 /// The fast way. `None` says nothing about the payload but that it looks different.
 #[inline]
 fn usual_shape(payload: &[u8]) -> Option<Envelope<'_>> {
-    let (mut rest, name_at) = if let Some(rest) = payload.strip_prefix(br#"{"t":""#) {
-        let len = rest
-            .iter()
-            .take(64)
-            .position(|byte| !matches!(byte, b'A'..=b'Z' | b'0'..=b'9' | b'_'))?;
-        if len == 0 {
-            return None;
+    const NAME_AT: usize = br#"{"t":""#.len();
+    let (mut rest, name) = match payload.strip_prefix(br#"{"t":""#) {
+        Some(rest) => {
+            let bytes = rest.iter().take(64);
+            let len = bytes
+                .take_while(|byte| IN_NAMES[usize::from(**byte)])
+                .count();
+            let (name, rest) = rest.split_at(len);
+            if len == 0 {
+                return None;
+            }
+            (rest.strip_prefix(br#"","s":"#)?, Some(name))
         }
-        let rest = rest.get(len..)?.strip_prefix(br#"","s":"#)?;
-        (rest, Some(6..6 + len))
-    } else {
-        (payload.strip_prefix(br#"{"t":null,"s":"#)?, None)
+        None => (payload.strip_prefix(br#"{"t":null,"s":"#)?, None),
     };
     let seq = match rest.strip_prefix(b"null") {
         Some(after) => {
@@ -110,41 +114,60 @@ fn usual_shape(payload: &[u8]) -> Option<Envelope<'_>> {
         }
         None => Some(digits(&mut rest)?),
     };
-    rest = rest.strip_prefix(br#","op":"#)?;
-    let op = digits(&mut rest)?;
-    rest = rest.strip_prefix(br#","d":"#)?;
-    let [first, .., b'}'] = rest else {
+    let op = match rest.strip_prefix(br#","op":0,"d":"#) {
+        Some(after) => {
+            rest = after;
+            0
+        }
+        None => {
+            rest = rest.strip_prefix(br#","op":"#)?;
+            let op = digits(&mut rest)?;
+            rest = rest.strip_prefix(br#","d":"#)?;
+            op
+        }
+    };
+    let [body @ .., b'}'] = rest else {
         return None;
     };
-    let data = payload.len() - rest.len()..payload.len() - 1;
     // Surrounding white space belongs to no value.
-    if first.is_ascii_whitespace() || payload.get(data.end - 1)?.is_ascii_whitespace() {
+    if body.first()?.is_ascii_whitespace() || body.last()?.is_ascii_whitespace() {
         return None;
     }
-    let name = match &name_at {
-        Some(at) => Some(Cow::Borrowed(
-            str::from_utf8(payload.get(at.clone())?).ok()?,
-        )),
-        None => None,
-    };
+    let end = payload.len() - 1;
     Some(Envelope {
         op,
         seq,
-        name,
-        data,
-        name_at,
+        data: end - body.len()..end,
+        name_at: if name.is_some() { NAME_AT } else { 0 },
+        name: match name {
+            Some(name) => Some(Cow::Borrowed(str::from_utf8(name).ok()?)),
+            None => None,
+        },
     })
 }
 
-/// Takes a number in plain digits off the front.
+/// The letters event names are made of.
+const IN_NAMES: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = matches!(byte as u8, b'A'..=b'Z' | b'0'..=b'9' | b'_');
+        byte += 1;
+    }
+    table
+};
+
+/// Takes a number in plain digits off the front, if it is one that always fits.
 #[inline]
 fn digits(rest: &mut &[u8]) -> Option<u64> {
+    const ALWAYS_FIT: usize = 19;
     let mut number = 0u64;
     let mut len = 0;
     while let Some(digit @ b'0'..=b'9') = rest.get(len) {
-        number = number
-            .checked_mul(10)?
-            .checked_add(u64::from(digit - b'0'))?;
+        if len == ALWAYS_FIT {
+            return None;
+        }
+        number = number * 10 + u64::from(digit - b'0');
         len += 1;
     }
     if len == 0 || (len > 1 && rest.first() == Some(&b'0')) {
@@ -194,7 +217,7 @@ fn walk(payload: &[u8]) -> Result<Envelope<'_>, EnvelopeError> {
         seq: None,
         name: None,
         data,
-        name_at: None,
+        name_at: 0,
     };
     if let Some(seq) = seq.map(|seq| &payload[seq]).filter(|seq| seq != b"null") {
         envelope.seq = Some(integer(seq).ok_or(EnvelopeError::BadSequence)?);
@@ -209,7 +232,7 @@ fn walk(payload: &[u8]) -> Result<Envelope<'_>, EnvelopeError> {
             return Err(EnvelopeError::NameTooLong);
         }
         if matches!(name, Cow::Borrowed(_)) {
-            envelope.name_at = Some(at.start + 1..at.end - 1);
+            envelope.name_at = at.start + 1;
         }
         envelope.name = Some(name);
     }
@@ -274,3 +297,6 @@ fn integer(json: &[u8]) -> Option<u64> {
     // A cast of an integer in this range loses nothing.
     (number.fract() == 0.0 && (0.0..=EXACT).contains(&number)).then_some(number as u64)
 }
+
+#[cfg(test)]
+mod tests;
