@@ -5,26 +5,35 @@ mod decode;
 mod envelope;
 
 // --- the protocol's data types ---
+mod activity;
 mod address;
 mod close_code;
 mod command;
+mod command_error;
 mod compression;
 mod gateway_info;
 mod gateway_url;
 mod ids;
 mod intents;
 mod intents_text;
+mod members;
 mod presence;
+mod raw_payload;
 mod shard_id;
 mod token;
 
+pub use activity::{Activity, ActivityKind, ParseActivityKindError};
 pub use address::UrlError;
 pub use close_code::{CloseAction, CloseCode};
+pub use command::{ChannelInfoField, Command, CommandKind, VoiceStateUpdate};
+pub use command_error::CommandError;
 pub use compression::{Compression, ParseCompressionError};
 pub use gateway_url::GatewayUrl;
 pub use ids::{ChannelId, GuildId, IdError, UserId};
 pub use intents::Intents;
 pub use intents_text::ParseIntentsError;
+pub use members::{Members, Nonce, RequestGuildMembers};
+pub use presence::{ParseStatusError, Status, StatusUpdate};
 pub use shard_id::{ShardId, ShardIdError};
 pub use token::{Token, TokenError};
 
