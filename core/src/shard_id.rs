@@ -92,7 +92,7 @@ impl ShardId {
 
     /// The identify bucket: shards of one bucket identify one after the other, those of
     /// different buckets at the same time. `max_concurrency` comes from
-    /// the session start limit; 0 counts as 1.
+    /// [`SessionStartLimit`](crate::SessionStartLimit); 0 counts as 1.
     pub const fn bucket(self, max_concurrency: u32) -> u32 {
         match max_concurrency {
             0 => 0,
