@@ -21,7 +21,11 @@ impl AckLog {
     const RUNS: usize = 8192;
 
     pub(crate) fn new(seq: u64) -> Self {
-        Self { acknowledged: seq, last_delivered: seq, filtered: VecDeque::new() }
+        Self {
+            acknowledged: seq,
+            last_delivered: seq,
+            filtered: VecDeque::new(),
+        }
     }
 
     pub(crate) fn delivered(&mut self, seq: u64) {

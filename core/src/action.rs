@@ -118,7 +118,9 @@ pub enum Misuse {
     #[error("the machine was started before: start it once")]
     AlreadyStarted,
     /// An acknowledgement of something that was never handed out.
-    #[error("sequence {seq} was acknowledged but only {received} was received: acknowledge events you were given")]
+    #[error(
+        "sequence {seq} was acknowledged but only {received} was received: acknowledge events you were given"
+    )]
     AckAhead {
         /// The sequence that was acknowledged.
         seq: u64,

@@ -19,7 +19,12 @@ pub(crate) struct Backoff {
 
 impl Backoff {
     pub(crate) fn new(base: Duration, cap: Duration) -> Self {
-        Self { base, cap, failures: 0, flaps: 0 }
+        Self {
+            base,
+            cap,
+            failures: 0,
+            flaps: 0,
+        }
     }
 
     /// READY or RESUMED came.
@@ -34,7 +39,11 @@ impl Backoff {
 
     /// A live connection ended; `stable` if it had been live long enough.
     pub(crate) fn was_live(&mut self, stable: bool) {
-        self.flaps = if stable { 0 } else { self.flaps.saturating_add(1) };
+        self.flaps = if stable {
+            0
+        } else {
+            self.flaps.saturating_add(1)
+        };
     }
 
     /// How long to wait now.

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::DecoderMode;
+
 /// The compression to ask the gateway for. What the client sends is never compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
@@ -25,7 +27,30 @@ pub enum Compression {
 #[error("there is no such compression; use zlib, zstd, none or payload")]
 pub struct ParseCompressionError;
 
+impl From<Compression> for DecoderMode {
+    fn from(compression: Compression) -> Self {
+        match compression {
+            Compression::None => Self::Plain,
+            Compression::Zlib => Self::ZlibStream,
+            #[cfg(feature = "zstd")]
+            Compression::Zstd => Self::ZstdStream,
+            #[cfg(not(feature = "zstd"))]
+            Compression::Zstd => Self::ZlibStream,
+            Compression::Payload => Self::Payload,
+        }
+    }
+}
+
 impl Compression {
+    /// What this build can undo: without the feature `zstd`, zlib stands in for it.
+    #[must_use]
+    pub const fn supported(self) -> Self {
+        match self {
+            Self::Zstd if !cfg!(feature = "zstd") => Self::Zlib,
+            other => other,
+        }
+    }
+
     /// The value of the parameter `compress` in the gateway's address; `None` if it is left out.
     pub const fn query_value(self) -> Option<&'static str> {
         match self {

@@ -29,7 +29,13 @@ enum Name {
 impl<'m> Dispatch<'m> {
     pub(crate) fn new(id: EventId, header: DispatchHeader, payload: PayloadBuf<'m>) -> Self {
         let size = payload.as_bytes().len();
-        Self { id, name: header.name, data: header.data, size, payload }
+        Self {
+            id,
+            name: header.name,
+            data: header.data,
+            size,
+            payload,
+        }
     }
 
     /// Its identity, for [`Acknowledged`](crate::Input::Acknowledged).
@@ -55,7 +61,10 @@ impl<'m> Dispatch<'m> {
     /// The body (`d`) as it came: JSON text that nobody has verified yet. Empty if there was none.
     #[must_use]
     pub fn data(&self) -> &[u8] {
-        self.payload.as_bytes().get(self.data.clone()).unwrap_or_default()
+        self.payload
+            .as_bytes()
+            .get(self.data.clone())
+            .unwrap_or_default()
     }
 
     /// The body as text.
@@ -85,7 +94,13 @@ impl<'m> Dispatch<'m> {
     /// buffer itself is handed over.
     #[must_use]
     pub fn into_owned(self) -> Dispatch<'static> {
-        let Self { id, name, data, size, payload } = self;
+        let Self {
+            id,
+            name,
+            data,
+            size,
+            payload,
+        } = self;
         let (keep, name, data) = match name {
             Name::InPayload(range) => {
                 let start = range.start.min(data.start);
@@ -99,7 +114,13 @@ impl<'m> Dispatch<'m> {
             }
         };
         let bytes: Bytes = payload.into_bytes(keep);
-        Dispatch { id, name, data, size, payload: PayloadBuf::from(bytes) }
+        Dispatch {
+            id,
+            name,
+            data,
+            size,
+            payload: PayloadBuf::from(bytes),
+        }
     }
 }
 
@@ -127,6 +148,9 @@ impl DispatchHeader {
             (None, Some(name)) => Name::Unescaped(name.as_ref().into()),
             (None, None) => Name::Unescaped(Box::default()),
         };
-        Self { name, data: envelope.data.clone() }
+        Self {
+            name,
+            data: envelope.data.clone(),
+        }
     }
 }

@@ -168,31 +168,85 @@ impl Event<'_> {
         match self {
             Self::Dispatch(dispatch) => Event::Dispatch(dispatch.into_owned()),
             Self::Connecting { shard, conn, url } => Event::Connecting { shard, conn, url },
-            Self::Hello { shard, conn, heartbeat_interval } => {
-                Event::Hello { shard, conn, heartbeat_interval }
-            }
+            Self::Hello {
+                shard,
+                conn,
+                heartbeat_interval,
+            } => Event::Hello {
+                shard,
+                conn,
+                heartbeat_interval,
+            },
             Self::Identifying { shard, conn } => Event::Identifying { shard, conn },
             Self::Resuming { shard, conn, seq } => Event::Resuming { shard, conn, seq },
-            Self::Ready { shard, conn, session, session_id } => {
-                Event::Ready { shard, conn, session, session_id }
-            }
-            Self::Resumed { shard, conn, session, replayed } => {
-                Event::Resumed { shard, conn, session, replayed }
-            }
+            Self::Ready {
+                shard,
+                conn,
+                session,
+                session_id,
+            } => Event::Ready {
+                shard,
+                conn,
+                session,
+                session_id,
+            },
+            Self::Resumed {
+                shard,
+                conn,
+                session,
+                replayed,
+            } => Event::Resumed {
+                shard,
+                conn,
+                session,
+                replayed,
+            },
             Self::Heartbeat { shard, latency } => Event::Heartbeat { shard, latency },
-            Self::Disconnected { shard, conn, code, reason, next, delay } => {
-                Event::Disconnected { shard, conn, code, reason, next, delay }
-            }
-            Self::SessionLost { shard, session, last_seq, why } => {
-                Event::SessionLost { shard, session, last_seq, why }
-            }
-            Self::Problem { shard, conn, problem } => Event::Problem { shard, conn, problem },
+            Self::Disconnected {
+                shard,
+                conn,
+                code,
+                reason,
+                next,
+                delay,
+            } => Event::Disconnected {
+                shard,
+                conn,
+                code,
+                reason,
+                next,
+                delay,
+            },
+            Self::SessionLost {
+                shard,
+                session,
+                last_seq,
+                why,
+            } => Event::SessionLost {
+                shard,
+                session,
+                last_seq,
+                why,
+            },
+            Self::Problem {
+                shard,
+                conn,
+                problem,
+            } => Event::Problem {
+                shard,
+                conn,
+                problem,
+            },
             Self::ShardStopped { shard, why, state } => Event::ShardStopped { shard, why, state },
             Self::ConnectedAllShards { shards } => Event::ConnectedAllShards { shards },
             Self::ReShard { from, to } => Event::ReShard { from, to },
-            Self::IdentifyBudgetSpent { reset_after, waiting } => {
-                Event::IdentifyBudgetSpent { reset_after, waiting }
-            }
+            Self::IdentifyBudgetSpent {
+                reset_after,
+                waiting,
+            } => Event::IdentifyBudgetSpent {
+                reset_after,
+                waiting,
+            },
             Self::Stopped { why, states } => Event::Stopped { why, states },
         }
     }
@@ -420,7 +474,9 @@ pub enum StopReason {
         code: CloseCode,
     },
     /// Discord demands more shards (4011).
-    #[error("the gateway demands more shards (4011): start again with the number that Discord recommends")]
+    #[error(
+        "the gateway demands more shards (4011): start again with the number that Discord recommends"
+    )]
     ReShardRequired,
     /// Every shard has ended by itself.
     #[error("no shard is left running")]

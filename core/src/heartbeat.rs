@@ -52,12 +52,19 @@ impl Heart {
         }
         let interval = Duration::from_millis(interval_ms);
         let due = now + interval.mul_f64(rng.unit_f64());
-        Some(Self { interval, due, waiting: VecDeque::new(), dispatch_since: false })
+        Some(Self {
+            interval,
+            due,
+            waiting: VecDeque::new(),
+            dispatch_since: false,
+        })
     }
 
     /// A second Hello on one connection: one schedule, the new interval.
     pub(crate) fn restart(&mut self, now: Instant, interval_ms: u64, rng: &mut Rng) -> bool {
-        let Some(fresh) = Self::new(now, interval_ms, rng) else { return false };
+        let Some(fresh) = Self::new(now, interval_ms, rng) else {
+            return false;
+        };
         self.interval = fresh.interval;
         self.due = fresh.due;
         true
@@ -79,14 +86,24 @@ impl Heart {
             return Due::Late;
         }
         let mut held = self.waiting.iter().filter(|beat| !beat.excused).peekable();
-        let too_old = held.peek().is_some_and(|beat| now >= beat.at + self.interval * 4);
+        let too_old = held
+            .peek()
+            .is_some_and(|beat| now >= beat.at + self.interval * 4);
         let missed = held.any(|beat| beat.scheduled) && !self.dispatch_since;
-        if reading && (too_old || missed) { Due::Dead } else { Due::Beat }
+        if reading && (too_old || missed) {
+            Due::Dead
+        } else {
+            Due::Beat
+        }
     }
 
     /// A scheduled beat is sent; the next is one interval after the moment this one was due.
     pub(crate) fn beat(&mut self, now: Instant, reading: bool) {
-        self.remember(Beat { at: now, scheduled: true, excused: !reading });
+        self.remember(Beat {
+            at: now,
+            scheduled: true,
+            excused: !reading,
+        });
         self.dispatch_since = false;
         self.due += self.interval;
         if self.due <= now {
@@ -102,7 +119,11 @@ impl Heart {
 
     /// A beat outside the schedule is sent: the gateway asked, or the host slept.
     pub(crate) fn extra_beat(&mut self, now: Instant, reading: bool) {
-        self.remember(Beat { at: now, scheduled: false, excused: !reading });
+        self.remember(Beat {
+            at: now,
+            scheduled: false,
+            excused: !reading,
+        });
     }
 
     fn remember(&mut self, beat: Beat) {

@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use crate::{Compression, GatewayUrl, Intents, ShardId, StatusUpdate, Token};
 
+/// Known when compiled; nothing is read from the environment.
+const OS: &str = std::env::consts::OS;
+
 /// Everything one [`ShardMachine`](crate::ShardMachine) needs to know. Cheap to clone.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -26,6 +29,8 @@ pub struct ShardConfig {
     pub large_threshold: Option<u8>,
     /// Identify's `capabilities` bit field, for those who test what Discord is about to change.
     pub capabilities: Option<u64>,
+    /// Identify's `os` property; the system this was built for.
+    pub os: Box<str>,
     /// Resume on `gateway_url` even when READY names another host: for a bot behind a reverse proxy.
     pub stay_on_host: bool,
     /// Which events are handed over.
@@ -47,6 +52,7 @@ impl ShardConfig {
             presence: None,
             large_threshold: None,
             capabilities: None,
+            os: OS.into(),
             stay_on_host: false,
             filter: EventFilter::default(),
             limits: ShardLimits::default(),

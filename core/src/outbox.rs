@@ -30,11 +30,18 @@ pub(crate) enum Queued {
 
 impl Outbox {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { waiting: VecDeque::new(), limit }
+        Self {
+            waiting: VecDeque::new(),
+            limit,
+        }
     }
 
     pub(crate) fn push(&mut self, new: Waiting) -> Result<Queued, CommandError> {
-        if let Some(old) = self.waiting.iter_mut().find(|old| replaces(&new.command, &old.command)) {
+        if let Some(old) = self
+            .waiting
+            .iter_mut()
+            .find(|old| replaces(&new.command, &old.command))
+        {
             let old = std::mem::replace(old, new);
             return Ok(Queued::Replaced(old.id));
         }
@@ -50,7 +57,11 @@ impl Outbox {
     pub(crate) fn put_back(&mut self, unsent: Vec<Waiting>) -> Vec<Option<CommandId>> {
         let mut void = Vec::new();
         for command in unsent.into_iter().rev() {
-            if self.waiting.iter().any(|newer| replaces(&newer.command, &command.command)) {
+            if self
+                .waiting
+                .iter()
+                .any(|newer| replaces(&newer.command, &command.command))
+            {
                 void.push(command.id);
             } else {
                 self.waiting.push_front(command);
@@ -61,8 +72,10 @@ impl Outbox {
 
     /// Takes the first command; with `presence` false, the first that is no presence update.
     pub(crate) fn take(&mut self, presence: bool) -> Option<Waiting> {
-        let position =
-            self.waiting.iter().position(|waiting| presence || waiting.command.op() != 3)?;
+        let position = self
+            .waiting
+            .iter()
+            .position(|waiting| presence || waiting.command.op() != 3)?;
         self.waiting.remove(position)
     }
 

@@ -19,7 +19,7 @@ pub(crate) const LIBRARY: &str = "shardwright";
 pub(crate) struct SecretPayload(String);
 
 impl SecretPayload {
-    /// The text for the wire.
+    #[cfg(test)]
     pub(crate) fn expose(&self) -> &str {
         &self.0
     }

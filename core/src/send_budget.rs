@@ -31,10 +31,18 @@ impl SendBudget {
     }
 
     fn forget(&mut self, now: Instant) {
-        while self.sends.front().is_some_and(|&at| at + WINDOW + MARGIN <= now) {
+        while self
+            .sends
+            .front()
+            .is_some_and(|&at| at + WINDOW + MARGIN <= now)
+        {
             self.sends.pop_front();
         }
-        while self.presences.front().is_some_and(|&at| at + PRESENCE_WINDOW + MARGIN <= now) {
+        while self
+            .presences
+            .front()
+            .is_some_and(|&at| at + PRESENCE_WINDOW + MARGIN <= now)
+        {
             self.presences.pop_front();
         }
     }
@@ -53,7 +61,10 @@ impl SendBudget {
     pub(crate) fn presence_at(&mut self, now: Instant) -> Instant {
         self.forget(now);
         let over = (self.presences.len() + 1).saturating_sub(PRESENCES);
-        match over.checked_sub(1).and_then(|last| self.presences.get(last)) {
+        match over
+            .checked_sub(1)
+            .and_then(|last| self.presences.get(last))
+        {
             Some(&at) => at + PRESENCE_WINDOW + MARGIN,
             None => now,
         }
@@ -96,7 +107,10 @@ mod tests {
             assert_eq!(budget.urgent_at(start), start);
             budget.sent(start, false);
         }
-        assert_eq!(budget.urgent_at(start), start + Duration::from_millis(60_150));
+        assert_eq!(
+            budget.urgent_at(start),
+            start + Duration::from_millis(60_150)
+        );
     }
 
     #[test]
@@ -109,7 +123,10 @@ mod tests {
             budget.sent(now, true);
         }
         let now = start + Duration::from_secs(5);
-        assert_eq!(budget.presence_at(now), start + Duration::from_millis(20_150));
+        assert_eq!(
+            budget.presence_at(now),
+            start + Duration::from_millis(20_150)
+        );
     }
 
     /// Tests need one real instant to count from.

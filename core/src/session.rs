@@ -6,7 +6,10 @@ use crate::{AckLog, GatewayUrl, ShardId};
 
 /// What another process needs to go on with a shard's session. Plain data: store it, hand it over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(clippy::exhaustive_structs, reason = "plain data, built by whoever stores it")]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "plain data, built by whoever stores it"
+)]
 pub struct ShardState {
     /// The shard, `[number, total]`.
     pub shard: ShardId,
@@ -22,16 +25,28 @@ pub struct ShardState {
 }
 
 impl ShardState {
+    /// A longer session id could not be sent in a Resume of 4096 bytes.
+    pub(crate) const LONGEST_ID: usize = 1024;
+
     /// A shard with nothing to resume.
     #[must_use]
     pub fn fresh(shard: ShardId) -> Self {
-        Self { shard, session_id: None, seq: None, resume_gateway_url: None }
+        Self {
+            shard,
+            session_id: None,
+            seq: None,
+            resume_gateway_url: None,
+        }
     }
 
     /// Whether there is a session to resume.
     #[must_use]
     pub fn is_resumable(&self) -> bool {
-        self.seq.is_some() && self.session_id.as_deref().is_some_and(|id| !id.is_empty())
+        self.seq.is_some()
+            && self
+                .session_id
+                .as_deref()
+                .is_some_and(|id| (1..=Self::LONGEST_ID).contains(&id.len()))
     }
 }
 
@@ -57,6 +72,13 @@ impl Session {
     pub(crate) const TRIES: u8 = 5;
 
     pub(crate) fn new(ordinal: u32, id: String, resume_url: Option<GatewayUrl>, seq: u64) -> Self {
-        Self { ordinal, id, resume_url, received: seq, acks: AckLog::new(seq), fruitless: 0 }
+        Self {
+            ordinal,
+            id,
+            resume_url,
+            received: seq,
+            acks: AckLog::new(seq),
+            fruitless: 0,
+        }
     }
 }

@@ -66,14 +66,14 @@ impl Timers {
         self.0.iter().flatten().min().copied()
     }
 
-    /// The earliest deadline that has passed, taken out, with the moment it was due.
-    pub(crate) fn take_due(&mut self, now: Instant) -> Option<(Timer, Instant)> {
-        let (timer, at) = ALL
+    /// The earliest deadline that has passed, taken out.
+    pub(crate) fn take_due(&mut self, now: Instant) -> Option<Timer> {
+        let (timer, _) = ALL
             .into_iter()
             .filter_map(|timer| Some((timer, self.0[timer as usize]?)))
             .filter(|&(_, at)| at <= now)
             .min_by_key(|&(_, at)| at)?;
         self.clear(timer);
-        Some((timer, at))
+        Some(timer)
     }
 }

@@ -50,6 +50,14 @@ enum Lent<'m> {
         may_take: bool,
     },
     Frame(&'m mut Bytes),
+    // Kept already.
+    Owned(Bytes),
+}
+
+impl From<Bytes> for PayloadBuf<'static> {
+    fn from(bytes: Bytes) -> Self {
+        Self(Lent::Owned(bytes))
+    }
 }
 
 impl<'m> PayloadBuf<'m> {
@@ -66,6 +74,7 @@ impl<'m> PayloadBuf<'m> {
         match &self.0 {
             Lent::Inflated { buffer, range, .. } => buffer.get(range.clone()).unwrap_or_default(),
             Lent::Frame(bytes) => bytes,
+            Lent::Owned(bytes) => bytes,
         }
     }
 
@@ -93,6 +102,7 @@ impl<'m> PayloadBuf<'m> {
                     Bytes::copy_from_slice(buffer.get(part).unwrap_or_default())
                 }
             }
+            Lent::Owned(bytes) => bytes.slice(part),
             Lent::Frame(bytes) if part.len() >= HAND_OVER_FROM => std::mem::take(bytes).slice(part),
             Lent::Frame(bytes) => Bytes::copy_from_slice(&bytes[part]),
         }

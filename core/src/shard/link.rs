@@ -15,17 +15,11 @@ pub(crate) enum Stage {
     /// Beating, and waiting for the fleet's permission to identify.
     AwaitingPermit,
     /// Identify is sent; `flushed` once it has left.
-    Identifying {
-        flushed: bool,
-    },
+    Identifying { flushed: bool },
     /// Resume is sent; `replayed` missed events have come so far.
-    Resuming {
-        replayed: u64,
-    },
+    Resuming { replayed: u64 },
     /// READY or RESUMED came.
-    Live {
-        since: Instant,
-    },
+    Live { since: Instant },
 }
 
 /// What belongs to one connection and is made anew for the next.

@@ -24,12 +24,17 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(crate) enum State {
     Idle,
-    Connecting { conn: ConnId },
+    Connecting {
+        conn: ConnId,
+    },
     Open(Box<Link>),
     /// Our close frame is out. Whatever still comes is discarded.
-    Closing { conn: ConnId, then: Then },
-    /// Waiting to dial again at this time.
-    Backoff { at: Instant },
+    Closing {
+        conn: ConnId,
+        then: Then,
+    },
+    /// Waiting to dial again.
+    Backoff,
     /// Would dial, but the consumer has no room for what would come.
     Parked,
     Stopped,
@@ -39,23 +44,49 @@ pub(crate) enum State {
 #[derive(Clone, Debug)]
 pub(crate) enum Then {
     /// Dial again, not before this.
-    Reconnect { at: Instant },
+    Reconnect {
+        at: Instant,
+    },
     Stop(StopReason),
 }
 
 /// One thing to do, free of borrows: a dispatch stands for the payload being looked at.
 #[derive(Clone, Debug)]
 pub(crate) enum Out {
-    Connect { conn: ConnId, url: String },
-    Send { conn: ConnId, text: OutgoingText },
-    Close { conn: ConnId, code: CloseCode, reason: &'static str },
-    Abort { conn: ConnId },
-    WantIdentify { conn: ConnId },
-    WithdrawIdentify { conn: ConnId },
-    IdentifySent { conn: ConnId },
-    Answer { id: CommandId, answer: Answer },
+    Connect {
+        conn: ConnId,
+        url: String,
+    },
+    Send {
+        conn: ConnId,
+        text: OutgoingText,
+    },
+    Close {
+        conn: ConnId,
+        code: CloseCode,
+        reason: &'static str,
+    },
+    Abort {
+        conn: ConnId,
+    },
+    WantIdentify {
+        conn: ConnId,
+    },
+    WithdrawIdentify {
+        conn: ConnId,
+    },
+    IdentifySent {
+        conn: ConnId,
+    },
+    Answer {
+        id: CommandId,
+        answer: Answer,
+    },
     Emit(OwnedEvent),
-    Deliver { id: EventId, header: DispatchHeader },
+    Deliver {
+        id: EventId,
+        header: DispatchHeader,
+    },
 }
 
 /// An event that is no dispatch, kept as a closure-free value so that the machine stays `Clone`.
@@ -139,18 +170,19 @@ impl ProtocolMachine {
         // Each timer that fires clears itself; those it sets anew lie in the future. The bound only
         // guards against a deadline of zero length.
         for _ in 0..32 {
-            let Some((timer, due)) = self.timers.take_due(self.now) else { break };
-            self.fire(timer, due);
+            let Some(timer) = self.timers.take_due(self.now) else {
+                break;
+            };
+            self.fire(timer);
         }
     }
 
-    fn fire(&mut self, timer: Timer, _due: Instant) {
+    fn fire(&mut self, timer: Timer) {
         match timer {
             Timer::Dial => self.dial_timed_out(),
             Timer::Hello => self.leave(DisconnectReason::HelloTimeout),
             Timer::Session => {
-                let resuming =
-                    matches!(&self.state, State::Open(link) if matches!(link.stage, Stage::Resuming { .. }));
+                let resuming = matches!(&self.state, State::Open(link) if matches!(link.stage, Stage::Resuming { .. }));
                 self.leave(if resuming {
                     DisconnectReason::ResumedTimeout
                 } else {
@@ -184,7 +216,11 @@ impl ProtocolMachine {
             Input::Failed { conn, why } => self.failed(conn, why),
             Input::Flushed { conn } => self.flushed(conn),
             Input::IdentifyGranted { conn } => self.identify_granted(conn),
-            Input::Command { id, command, if_not_ready } => self.command(id, command, if_not_ready),
+            Input::Command {
+                id,
+                command,
+                if_not_ready,
+            } => self.command(id, command, if_not_ready),
             Input::Acknowledged(id) => return self.acknowledged(id),
             Input::Congested(congested) => self.set_congested(congested),
             Input::Stop(how) => self.stop(how),
@@ -201,7 +237,10 @@ impl ProtocolMachine {
             && id.shard == self.config.shard
         {
             if id.seq > session.received {
-                return Err(Misuse::AckAhead { seq: id.seq, received: session.received });
+                return Err(Misuse::AckAhead {
+                    seq: id.seq,
+                    received: session.received,
+                });
             }
             session.acks.acknowledge(id.seq);
         }
@@ -217,8 +256,10 @@ impl ProtocolMachine {
         match &mut self.state {
             State::Open(link) if congested => {
                 // Nothing is read from now on, so no deadline for something to arrive may run.
-                let patience =
-                    link.heart.as_ref().map_or(limits.hello_timeout, |heart| heart.interval());
+                let patience = link
+                    .heart
+                    .as_ref()
+                    .map_or(limits.hello_timeout, |heart| heart.interval());
                 self.timers.clear(Timer::Hello);
                 self.timers.clear(Timer::Session);
                 self.timers.clear(Timer::Probe);
@@ -231,19 +272,25 @@ impl ProtocolMachine {
                 }
                 match link.stage {
                     Stage::AwaitingHello => {
-                        self.timers.set(Timer::Hello, self.now + limits.hello_timeout);
+                        self.timers
+                            .set(Timer::Hello, self.now + limits.hello_timeout);
                     }
                     Stage::Identifying { .. } => {
-                        self.timers.set(Timer::Session, self.now + limits.ready_timeout);
+                        self.timers
+                            .set(Timer::Session, self.now + limits.ready_timeout);
                     }
                     Stage::Resuming { .. } => {
-                        self.timers.set(Timer::Session, self.now + limits.resumed_timeout);
+                        self.timers
+                            .set(Timer::Session, self.now + limits.resumed_timeout);
                     }
                     Stage::AwaitingPermit | Stage::Live { .. } => {}
                 }
             }
             State::Parked if !congested => self.dial_or_park(),
-            State::Closing { then: Then::Reconnect { at }, .. } if !congested && *at <= self.now => {
+            State::Closing {
+                then: Then::Reconnect { at },
+                ..
+            } if !congested && *at <= self.now => {
                 self.reconnect_due();
             }
             _ => {}
@@ -255,9 +302,13 @@ impl ProtocolMachine {
         const SLEPT: std::time::Duration = std::time::Duration::from_secs(5);
         let Some(wall) = wall else { return };
         let before = self.clocks.replace((self.now, wall));
-        let Some((mono_before, wall_before)) = before else { return };
+        let Some((mono_before, wall_before)) = before else {
+            return;
+        };
         // Jumps backward are of no interest: no schedule depends on the wall clock.
-        let Ok(wall_passed) = wall.duration_since(wall_before) else { return };
+        let Ok(wall_passed) = wall.duration_since(wall_before) else {
+            return;
+        };
         if wall_passed.saturating_sub(self.now - mono_before) >= SLEPT {
             self.host_slept();
         }
@@ -274,7 +325,7 @@ impl ProtocolMachine {
                 *then = Then::Stop(StopReason::Requested);
                 self.timers.clear(Timer::Reconnect);
             }
-            State::Idle | State::Backoff { .. } | State::Parked => {
+            State::Idle | State::Backoff | State::Parked => {
                 self.drop_session_if(how);
                 self.finish(StopReason::Requested);
                 return;
@@ -290,12 +341,20 @@ impl ProtocolMachine {
             State::Open(link) => {
                 let conn = link.conn;
                 self.give_permit_back();
-                self.out.push_back(Out::Close { conn, code, reason: "stopped" });
+                self.out.push_back(Out::Close {
+                    conn,
+                    code,
+                    reason: "stopped",
+                });
                 self.settle_unflushed(None);
                 self.say_stopped(conn);
-                self.state = State::Closing { conn, then: Then::Stop(StopReason::Requested) };
+                self.state = State::Closing {
+                    conn,
+                    then: Then::Stop(StopReason::Requested),
+                };
                 self.timers.clear_all();
-                self.timers.set(Timer::Close, self.now + self.config.limits.close_timeout);
+                self.timers
+                    .set(Timer::Close, self.now + self.config.limits.close_timeout);
             }
         }
         self.drop_session_if(how);
@@ -311,7 +370,11 @@ impl ProtocolMachine {
     pub(crate) fn finish(&mut self, why: StopReason) {
         self.state = State::Stopped;
         self.timers.clear_all();
-        let waiting: Vec<_> = self.outbox.drain().filter_map(|waiting| waiting.id).collect();
+        let waiting: Vec<_> = self
+            .outbox
+            .drain()
+            .filter_map(|waiting| waiting.id)
+            .collect();
         for id in waiting {
             self.answer(id, Answer::Refused(CommandError::Stopped));
         }
@@ -343,7 +406,7 @@ impl ProtocolMachine {
                 Stage::Live { .. } => Phase::Live,
             },
             State::Closing { .. } => Phase::Closing,
-            State::Backoff { .. } => Phase::Backoff,
+            State::Backoff => Phase::Backoff,
             State::Parked => Phase::Parked,
             State::Stopped => Phase::Stopped,
         }
@@ -361,7 +424,9 @@ impl ProtocolMachine {
             State::Parked => Wait::For(WaitFor::Consumer),
             // Every other state has set its deadline; a minute is a net under a hole in that rule.
             _ => Wait::Until(
-                self.timers.next().unwrap_or(self.now + std::time::Duration::from_secs(60)),
+                self.timers
+                    .next()
+                    .unwrap_or(self.now + std::time::Duration::from_secs(60)),
             ),
         }
     }
@@ -390,9 +455,11 @@ impl Out {
     /// The action, for everything but [`Out::Deliver`].
     pub(crate) fn into_action(self, config: &ShardConfig) -> Option<Action<'static>> {
         Some(match self {
-            Self::Connect { conn, url } => {
-                Action::Connect { conn, url, time_allowed: config.limits.dial_timeout }
-            }
+            Self::Connect { conn, url } => Action::Connect {
+                conn,
+                url,
+                time_allowed: config.limits.dial_timeout,
+            },
             Self::Send { conn, text } => Action::Send { conn, text },
             Self::Close { conn, code, reason } => Action::Close { conn, code, reason },
             Self::Abort { conn } => Action::Abort { conn },

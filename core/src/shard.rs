@@ -1,0 +1,238 @@
+//! One shard's whole life as one machine: many connections, several sessions.
+//!
+//! # States and what moves between them
+//!
+//! ```text
+//!             Start                Opened                Hello, session to resume
+//!   Idle ───────────▶ Connecting ─────────▶ AwaitingHello ───────────────────────▶ Resuming ─┐
+//!                       ▲   │                    │ Hello, none                       RESUMED │
+//!                       │   │ failed             ▼            granted           READY        ▼
+//!                       │   │              AwaitingPermit ──────────▶ Identifying ────────▶ Live
+//!                       │   ▼                    │                         │                 │
+//!            time, room │ Backoff ◀── closed by the gateway, lost ◀────────┴─────────────────┤
+//!                       │   ▲                                                                │
+//!                       │   └── Closing ◀── op 7, op 9, zombie, deadline, undecodable, stop ◀┘
+//!                     Parked (the consumer has no room)           │
+//!                                                                 └──▶ Stopped ◀── fatal close code
+//! ```
+//!
+//! | state | has | leaves by its own deadline |
+//! |---|---|---|
+//! | `Idle` | nothing | never: waits for `Start` |
+//! | `Connecting` | a dial | `dial_timeout` → `Backoff` |
+//! | `AwaitingHello` | a connection | `hello_timeout` → `Closing` |
+//! | `AwaitingPermit` | beats | never by itself: the fleet has the deadline; beats go on |
+//! | `Identifying` | beats | `ready_timeout` → `Closing` |
+//! | `Resuming` | beats, session | `resumed_timeout` after the last replayed event → `Closing` |
+//! | `Live` | beats, session | a missing acknowledgement → `Closing` |
+//! | `Closing` | our close frame is out | `close_timeout`, or the next dial if earlier |
+//! | `Backoff` | a time to dial | that time → `Connecting`, or `Parked` while congested |
+//! | `Parked` | no room at the consumer | never: waits for `Congested(false)` |
+//! | `Stopped` | the final state | the end |
+//!
+//! | input | `Idle` | `Connecting` | open (five states) | `Closing` | `Backoff` | `Parked` | `Stopped` |
+//! |---|---|---|---|---|---|---|---|
+//! | `Start` | dial | misuse | misuse | misuse | misuse | misuse | – |
+//! | `Opened` | – | `AwaitingHello` | – | – | – | – | – |
+//! | `Received` | – | – | decode | – | – | – | – |
+//! | `Closed` | – | `Backoff` | by code | next | – | – | – |
+//! | `Failed` | – | `Backoff` | `Backoff` | next | – | – | – |
+//! | `Flushed` | – | – | sent | – | – | – | – |
+//! | `IdentifyGranted` | – | – | Identify, if awaited | – | – | – | – |
+//! | `Command` | queue | queue | queue or send | queue (refuse if stopping) | queue | queue | refuse |
+//! | `Acknowledged` | note | note | note | note | note | note | note |
+//! | `Congested` | note | note | pause or go on | dial if due | note | dial | note |
+//! | `Stop` | `Stopped` | `Stopped` | `Closing` | then `Stopped` | `Stopped` | `Stopped` | – |
+//! | `Tick` | due timers | due timers | due timers | due timers | due timers | – | – |
+//!
+//! `–` is nothing at all: what arrives for an older connection is ignored by its number.
+
+mod connecting;
+mod link;
+mod notice;
+mod protocol;
+mod receiving;
+mod sending;
+
+use std::time::Instant;
+
+use self::protocol::{Out, ProtocolMachine};
+use crate::{
+    Action, ConnId, Dispatch, Event, Frame, FrameDecoder, Input, Misuse, ShardConfig, ShardState,
+    Wait,
+};
+
+/// Where a shard is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Phase {
+    /// Not started.
+    Idle,
+    /// Dialling.
+    Connecting,
+    /// Connected; the gateway has not said Hello.
+    AwaitingHello,
+    /// Beating; waiting for permission to identify.
+    AwaitingPermit,
+    /// Identify is sent.
+    Identifying,
+    /// Resume is sent; missed events are coming.
+    Resuming,
+    /// READY or RESUMED: events flow, commands are sent.
+    Live,
+    /// Our close frame is out.
+    Closing,
+    /// Waiting to dial again.
+    Backoff,
+    /// Waiting for room in the consumer's mailbox before dialling again.
+    Parked,
+    /// The end.
+    Stopped,
+}
+
+/// One shard of a bot as a pure machine: takes what happened, answers with what to do.
+///
+/// After each [`handle`](Self::handle), call [`poll`](Self::poll) and carry out its actions until it
+/// answers [`Action::Wait`]. See the crate's front page for the loop.
+#[derive(Debug)]
+pub struct ShardMachine {
+    protocol: ProtocolMachine,
+    decoder: FrameDecoder,
+    /// The connection whose frames the decoder is in the middle of.
+    decoding: Option<ConnId>,
+    /// Whether the decoder may hold another payload.
+    more: bool,
+    empty_frames: u64,
+    drained: bool,
+}
+
+impl ShardMachine {
+    /// A machine that waits for [`Input::Start`].
+    ///
+    /// With a `state` of the same shard it begins with a Resume. The `seed` decides every random
+    /// delay: same configuration, seed, times and inputs, same actions.
+    #[must_use]
+    pub fn new(
+        mut config: ShardConfig,
+        state: Option<ShardState>,
+        seed: u64,
+        now: Instant,
+    ) -> Self {
+        config.compression = config.compression.supported();
+        let decoder = FrameDecoder::new(config.compression.into(), config.limits.payload_limit);
+        Self {
+            protocol: ProtocolMachine::new(config, state, seed, now),
+            decoder,
+            decoding: None,
+            more: false,
+            empty_frames: 0,
+            drained: true,
+        }
+    }
+
+    /// Tells the machine what happened, and what time it is.
+    ///
+    /// # Errors
+    /// [`Misuse`] if the caller broke the contract; nothing has changed then.
+    pub fn handle(&mut self, now: Instant, input: Input) -> Result<(), Misuse> {
+        if !self.drained {
+            return Err(Misuse::OutputPending);
+        }
+        self.protocol.advance(now);
+        self.drained = false;
+        match input {
+            Input::Received { conn, frame } => self.received(conn, frame),
+            Input::Opened { conn } => {
+                self.protocol.input(Input::Opened { conn })?;
+                if self.protocol.listens_to(conn) && self.decoding != Some(conn) {
+                    // Context and buffers belong to one connection.
+                    self.decoder.reset();
+                    self.decoding = Some(conn);
+                    self.more = false;
+                }
+            }
+            other => self.protocol.input(other)?,
+        }
+        Ok(())
+    }
+
+    fn received(&mut self, conn: ConnId, frame: Frame) {
+        if self.decoding != Some(conn) || !self.protocol.listens_to(conn) {
+            return;
+        }
+        self.decoder.push(frame);
+        self.more = true;
+        if self.decoder.empty_frames() != self.empty_frames {
+            self.empty_frames = self.decoder.empty_frames();
+            self.protocol.empty_message();
+        }
+    }
+
+    /// What to do next.
+    pub fn poll(&mut self) -> Action<'_> {
+        while self.protocol.out.is_empty() && self.more {
+            if !self
+                .decoding
+                .is_some_and(|conn| self.protocol.listens_to(conn))
+            {
+                self.more = false;
+                break;
+            }
+            match self.decoder.advance() {
+                Ok(true) => self.protocol.payload(self.decoder.payload()),
+                Ok(false) => self.more = false,
+                Err(error) => {
+                    self.more = false;
+                    self.protocol.undecodable(error);
+                }
+            }
+        }
+        let Some(out) = self.protocol.out.pop_front() else {
+            self.drained = true;
+            return Action::Wait(self.protocol.wait());
+        };
+        match out {
+            Out::Deliver { id, header } => Action::Emit(Event::Dispatch(Dispatch::new(
+                id,
+                header,
+                self.decoder.lend(),
+            ))),
+            other => match other.into_action(&self.protocol.config) {
+                Some(action) => action,
+                // Only Deliver has no action of its own, and it is handled above.
+                None => Action::Wait(self.protocol.wait()),
+            },
+        }
+    }
+
+    /// Whether the runtime shall read from the socket: not while the consumer has no room, unless
+    /// the connection is being closed (then what comes is discarded).
+    #[must_use]
+    pub fn wants_to_read(&self) -> bool {
+        !self.protocol.congested || self.phase() == Phase::Closing
+    }
+
+    /// Where the shard is in its life.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        self.protocol.phase()
+    }
+
+    /// What another process needs to resume the session, as far as the consumer has acknowledged it.
+    #[must_use]
+    pub fn state(&self) -> ShardState {
+        self.protocol.shard_state()
+    }
+
+    /// What the machine waits for, once drained.
+    #[must_use]
+    pub fn wait(&self) -> Wait {
+        self.protocol.wait()
+    }
+
+    /// How much memory the decoder holds, in bytes.
+    #[must_use]
+    pub fn buffer_memory(&self) -> usize {
+        self.decoder.memory()
+    }
+}
