@@ -222,14 +222,11 @@ impl ProtocolMachine {
         }
         if let Some(replayed) = resumed {
             let session = id.session;
-            self.go_live(
+            self.go_live(OwnedEvent::Resumed {
                 conn,
-                OwnedEvent::Resumed {
-                    conn,
-                    session,
-                    replayed,
-                },
-            );
+                session,
+                replayed,
+            });
         }
     }
 
@@ -277,14 +274,11 @@ impl ProtocolMachine {
                 header: DispatchHeader::of(envelope),
             });
         }
-        self.go_live(
+        self.go_live(OwnedEvent::Ready {
             conn,
-            OwnedEvent::Ready {
-                conn,
-                session: ordinal,
-                session_id,
-            },
-        );
+            session: ordinal,
+            session_id,
+        });
     }
 
     fn go_live(&mut self, event: OwnedEvent) {
