@@ -47,9 +47,10 @@ impl SendBudget {
         }
     }
 
-    /// When the next payload that may use the whole budget can go: a beat, an Identify, a Resume.
-    pub(crate) fn urgent_at(&mut self, now: Instant) -> Instant {
-        self.free_at(now, SENDS)
+    /// When the next beat can go. Beats may use the whole budget, except for what is kept back for
+    /// an Identify that is still to come.
+    pub(crate) fn beat_at(&mut self, now: Instant, keep: usize) -> Instant {
+        self.free_at(now, SENDS - keep)
     }
 
     /// When the next command can go.
@@ -104,11 +105,11 @@ mod tests {
         // 60 / 41.25 rounds up to 2 beats, one more at the edge, three times: 9 of 120.
         assert_eq!(sent, 111);
         for _ in 0..9 {
-            assert_eq!(budget.urgent_at(start), start);
+            assert_eq!(budget.beat_at(start, 0), start);
             budget.sent(start, false);
         }
         assert_eq!(
-            budget.urgent_at(start),
+            budget.beat_at(start, 0),
             start + Duration::from_millis(60_150)
         );
     }

@@ -56,6 +56,13 @@ impl Link {
         }
     }
 
+    /// When the budget has room for a beat. Before Identify one send is kept for it: it goes the
+    /// moment it is granted.
+    pub(crate) fn beat_at(&mut self, now: Instant) -> Instant {
+        let keep = usize::from(self.stage == Stage::AwaitingPermit);
+        self.budget.beat_at(now, keep)
+    }
+
     pub(crate) fn is_live(&self) -> bool {
         matches!(self.stage, Stage::Live { .. })
     }

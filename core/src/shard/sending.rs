@@ -129,7 +129,7 @@ impl ProtocolMachine {
             self.leave(DisconnectReason::Zombie);
             return;
         }
-        let free = link.budget.urgent_at(self.now);
+        let free = link.beat_at(self.now);
         if free > self.now {
             // A Hello of under half a second asks for more beats than may be sent.
             heart.postpone(free);
@@ -161,7 +161,7 @@ impl ProtocolMachine {
             && let State::Open(link) = &mut self.state
         {
             link.owes_beat = true;
-            let at = link.budget.urgent_at(self.now);
+            let at = link.beat_at(self.now);
             self.timers.set(Timer::Send, at);
         }
     }
@@ -172,7 +172,7 @@ impl ProtocolMachine {
         let State::Open(link) = &mut self.state else {
             return false;
         };
-        if link.budget.urgent_at(self.now) > self.now {
+        if link.beat_at(self.now) > self.now {
             return false;
         }
         if let Some(heart) = &mut link.heart {
