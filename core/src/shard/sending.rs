@@ -123,13 +123,13 @@ impl ProtocolMachine {
             return;
         };
         let conn = link.conn;
+        let free = link.beat_at(self.now);
         let Some(heart) = &mut link.heart else { return };
         let verdict = heart.judge(self.now, reading);
         if verdict == Due::Dead {
             self.leave(DisconnectReason::Zombie);
             return;
         }
-        let free = link.beat_at(self.now);
         if free > self.now {
             // A Hello of under half a second asks for more beats than may be sent.
             heart.postpone(free);
