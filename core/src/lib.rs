@@ -120,6 +120,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod manual;
+
 // --- bytes to payloads ---
 mod decode;
 mod envelope;
