@@ -429,16 +429,12 @@ impl FleetMachine {
             .shards
             .values()
             .any(|life| !matches!(life, Life::Stopped(_)));
+        let running = self
+            .shards
+            .values()
+            .any(|life| matches!(life, Life::Running { .. }));
         match (&self.state, &why) {
-            (State::Stopping { .. }, _) => {
-                if !self
-                    .shards
-                    .values()
-                    .any(|life| matches!(life, Life::Running { .. }))
-                {
-                    self.end();
-                }
-            }
+            (State::Stopping { .. }, _) if !running => self.end(),
             (State::Running, StopReason::ReShardRequired) => {
                 let event = Event::ReShard {
                     from: self.total,
