@@ -114,7 +114,7 @@ impl Reader {
     ///
     /// # Errors
     /// When the client broke a framing rule; nothing after that can be read.
-    pub fn next(&mut self) -> Result<Option<FromClient>, Misframed> {
+    pub fn read(&mut self) -> Result<Option<FromClient>, Misframed> {
         loop {
             let Some((fin, opcode, payload)) = self.frame()? else {
                 return Ok(None);
@@ -235,7 +235,7 @@ mod tests {
         let mut seen = Vec::new();
         for byte in bytes {
             reader.feed(&[byte]);
-            seen.extend(reader.next().unwrap());
+            seen.extend(reader.read().unwrap());
         }
         assert_eq!(
             seen,
@@ -262,7 +262,7 @@ mod tests {
         ] {
             let mut reader = Reader::default();
             reader.feed(&bytes);
-            assert_eq!(reader.next(), Err(fault));
+            assert_eq!(reader.read(), Err(fault));
         }
     }
 

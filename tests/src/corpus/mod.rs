@@ -7,7 +7,7 @@ mod builtin;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -92,8 +92,12 @@ impl Corpus {
     /// Never: a test reads every built-in file.
     #[must_use]
     pub fn builtin() -> Self {
-        Self::from_files(builtin::FILES.iter().copied(), builtin::MIX)
-            .expect("the built-in corpus is read by a test")
+        static READ: OnceLock<Corpus> = OnceLock::new();
+        READ.get_or_init(|| {
+            Self::from_files(builtin::FILES.iter().copied(), builtin::MIX)
+                .expect("the built-in corpus is read by a test")
+        })
+        .clone()
     }
 
     /// Reads `*.json` from a folder. `mix.json` holds the weights; a payload it does not name has

@@ -30,7 +30,7 @@ impl ServerMachine {
             Listener::Resume => &self.config.resume_url,
         };
         let checked = upgrade::check(&target, url, self.config.strict_query);
-        let query = *checked.as_ref().unwrap_or(&upgrade::Query::default());
+        let query = checked.as_ref().copied().unwrap_or_default();
         let conn = Conn::new(id, self.opened, listener, target, query, self.now);
         self.conns.insert(id, conn);
         match checked {

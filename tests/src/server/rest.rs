@@ -134,7 +134,7 @@ fn distort(response: &mut RestResponse, fault: &RestFault) {
         Some(429) => {
             let wait = fault
                 .retry_after
-                .or(fault.retry_after_header.map(|s| s as f64));
+                .or_else(|| fault.retry_after_header.map(|s| s as f64));
             *response = RestResponse::json(
                 429,
                 &json!({"message": "You are being rate limited.",

@@ -176,9 +176,8 @@ impl ServerMachine {
         if let Some(how) = damage {
             payload = shape::damage_payload(&payload, how);
         }
-        let mut message = match conn.encoder.encode(payload) {
-            Ok(message) => message,
-            Err(_) => return self.close(id, Some(4000), "compression failed"),
+        let Ok(mut message) = conn.encoder.encode(payload) else {
+            return self.close(id, Some(4000), "compression failed");
         };
         if let Some(how) = damage {
             message = message.with(shape::damage_message(message.bytes(), how));
