@@ -196,7 +196,7 @@ fn buckets_and_the_budget_hold() {
     config.remaining = 4;
     config.reset_after = Duration::from_secs(60);
     let mut bench = Bench::new(config);
-    let mut at = |bench: &mut Bench, shard: u64| {
+    let at = |bench: &mut Bench, shard: u64| {
         let conn = bench.open();
         bench.send(conn, &identify_with(json!({"shard": [shard, 4]})));
         conn

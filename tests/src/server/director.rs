@@ -26,6 +26,8 @@ pub(super) struct Script {
     effects: VecDeque<Effect>,
     /// Leave out effects that are about the whole server: another script has them.
     local: bool,
+    /// The last dispatch it made: what follows in it must not overtake that.
+    reach: u64,
     then: Option<Act>,
 }
 
@@ -145,6 +147,7 @@ impl ServerMachine {
             conn,
             effects,
             local,
+            reach: 0,
             then,
         };
         self.scripts.insert(self.next_script, script);
@@ -165,7 +168,9 @@ impl ServerMachine {
                             self.global_effect(&effect);
                         }
                     } else if let Some(conn) = script.conn {
+                        let outer = self.swap_reach(conn, script.reach);
                         self.effect(conn, &effect);
+                        script.reach = self.swap_reach(conn, outer);
                     }
                     continue;
                 }
@@ -180,6 +185,14 @@ impl ServerMachine {
         if let (Some(conn), Some(act)) = (script.conn, script.then) {
             self.act(conn, act);
         }
+    }
+
+    /// Scripts nest when a dispatch of one sets off another; each has its own dispatches to wait
+    /// for.
+    fn swap_reach(&mut self, conn: ConnId, reach: u64) -> u64 {
+        self.conns
+            .get_mut(&conn)
+            .map_or(0, |conn| std::mem::replace(&mut conn.must_reach, reach))
     }
 
     /// A step of [`When::At`] is due.

@@ -5,8 +5,12 @@ use serde_json::Value;
 use super::conn::{Merge, Phase, ping_bytes};
 use super::io::{ConnId, HowDropped, ServerAction, WsMessage};
 use super::shape::Split;
+use super::timers::Timer;
 use super::{ServerMachine, bodies, compress::Encoder, session};
 use crate::scenario::{Damage, Effect};
+
+/// How long a line that is not read any more is kept.
+const DEAF_LIFE: std::time::Duration = std::time::Duration::from_secs(600);
 
 impl ServerMachine {
     pub(super) fn global_effect(&mut self, effect: &Effect) {
@@ -208,6 +212,7 @@ impl ServerMachine {
     fn deaf(&mut self, id: ConnId) {
         if let Some(conn) = self.conns.get_mut(&id) {
             conn.deaf = true;
+            self.timers.set(self.now + DEAF_LIFE, Timer::Forgotten(id));
             self.actions.push_back(ServerAction::Reads {
                 conn: id,
                 on: false,

@@ -222,6 +222,11 @@ impl ServerMachine {
                     self.invalid_session(conn, &false.into());
                 }
             }
+            Timer::Forgotten(conn) => {
+                if self.conns.get(&conn).is_some_and(|conn| conn.deaf) {
+                    self.drop_line(conn, HowDropped::Rst);
+                }
+            }
             Timer::Listener(which) => self.set_listener(which, Default::default(), None),
         }
     }

@@ -28,6 +28,8 @@ pub(super) enum Timer {
     MainLife(ConnId),
     /// A malformed command makes the session invalid.
     Poisoned(ConnId),
+    /// A client nobody listens to has had its time.
+    Forgotten(ConnId),
     /// A listener opens again.
     Listener(Listener),
 }
