@@ -31,8 +31,9 @@ pub use bot::{Bot, Events, connect_bot, gateway_info};
 pub use shardwright_core::{
     Activity, ActivityKind, ApiBase, ChannelId, ChannelInfoField, CloseCode, Command, CommandError,
     Compression, ConnId, DisconnectReason, Dispatch, Event, EventFilter, EventId, FetchFault,
-    GatewayInfo, GuildId, Intents, Members, Next, Nonce, Problem, RequestGuildMembers, SessionLoss,
-    SessionStartLimit, ShardId, ShardLimits, ShardPlan, ShardState, Shards, Status, StatusUpdate,
-    StopReason, Token, TransportFault, UserId, VoiceStateUpdate,
+    GatewayInfo, GuildId, Intents, Members, Next, Nonce, ParseActivityKindError, ParseStatusError,
+    Problem, RequestGuildMembers, SessionLoss, SessionStartLimit, ShardId, ShardLimits, ShardPlan,
+    ShardState, Shards, Status, StatusUpdate, StopReason, Token, TransportFault, UserId,
+    VoiceStateUpdate,
 };
 pub use shardwright_runtime::{ConnectError, Options, Overflow};

@@ -1,0 +1,66 @@
+//! `shardwright emulate`, and the emulator that `watch` starts for itself.
+
+use shardwright_testkit::corpus::Corpus;
+use shardwright_testkit::emulator::{Emulator, EmulatorError};
+use shardwright_testkit::scenario::Scenario;
+
+use crate::Outcome;
+use crate::args::EmulateArgs;
+
+pub(crate) async fn run(args: EmulateArgs) -> Outcome {
+    let usage = |what: String| {
+        eprintln!("shardwright: {what}");
+        Outcome::Usage
+    };
+    if !(args.rate >= 0.0 && args.rate <= 1_000_000.0) {
+        return usage("--rate takes a number from 0 to 1000000".to_owned());
+    }
+    let scenario = match Scenario::named_or_file(&args.scenario) {
+        Ok(scenario) => scenario,
+        Err(error) => return usage(format!("scenario {}: {error}", args.scenario)),
+    };
+    let mut builder = Emulator::builder()
+        .listen(args.listen)
+        .resume_listen(args.resume_listen)
+        .scenario(scenario)
+        .configure(|config| {
+            config.shards = args.shards;
+            config.max_concurrency = args.max_concurrency;
+            config.rate = args.rate;
+        });
+    if let Some(folder) = &args.corpus {
+        match Corpus::from_dir(folder) {
+            Ok(corpus) => builder = builder.corpus(corpus),
+            Err(error) => return usage(format!("{}: {error}", folder.display())),
+        }
+    }
+    if args.tls {
+        builder = builder.tls();
+    }
+    let emulator = match builder.start() {
+        Ok(emulator) => emulator,
+        Err(error) => {
+            eprintln!("shardwright: {error}");
+            return Outcome::Internal;
+        }
+    };
+    if let (Some(path), Some(pem)) = (&args.ca_out, emulator.ca_pem())
+        && let Err(error) = std::fs::write(path, pem)
+    {
+        return usage(format!("cannot write {}: {error}", path.display()));
+    }
+    println!("{}", emulator.api_base());
+    crate::watch::interrupted().await;
+    emulator.stop();
+    Outcome::Done
+}
+
+/// A gateway for those who have none: one shard, a few events a second, and the troubles of a first
+/// minute.
+pub(crate) fn for_newcomers() -> Result<Emulator, EmulatorError> {
+    let scenario = Scenario::named("newcomer").unwrap_or_default();
+    Emulator::builder()
+        .scenario(scenario)
+        .configure(|config| config.rate = 3.0)
+        .start()
+}
