@@ -246,7 +246,7 @@ impl ServerMachine {
         let Some(conn) = self.conns.get_mut(&id) else {
             return;
         };
-        conn.hung = false;
+        conn.hung = conn.torn;
         conn.silent = false;
         conn.last_beat = self.now;
         if std::mem::take(&mut conn.deaf) {

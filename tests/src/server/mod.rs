@@ -176,10 +176,14 @@ impl ServerMachine {
             if let Some(action) = self.actions.pop_front() {
                 return action;
             }
-            let Some(conn) = self.queue.pop_front() else {
+            if let Some(conn) = self.queue.pop_front() {
+                self.send_next(conn);
+            } else if let Some(timer) = self.timers.due(self.now) {
+                // Something was put off by no time at all.
+                self.on_timer(timer);
+            } else {
                 return ServerAction::Wait(self.timers.next());
-            };
-            self.send_next(conn);
+            }
         }
     }
 
