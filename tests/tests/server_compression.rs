@@ -262,3 +262,32 @@ fn a_dispatch_can_be_poisoned_each_time_it_is_sent() {
     bench.send(next, &resume(&session, 1));
     assert_eq!(poisoned(&mut bench, next), 1);
 }
+
+#[test]
+fn a_bomb_is_small_on_the_line_and_large_when_inflated() {
+    let bytes = 5_000_000;
+    for target in [ZLIB, ZSTD] {
+        let mut bench = Bench::new(ServerConfig::default());
+        let conn = stream(&mut bench, target, &[]);
+        let effects = [Effect::Bomb {
+            t: "BOOM".to_owned(),
+            bytes,
+        }];
+        let now = bench.now;
+        bench.machine.play(now, &Target::All, &effects);
+        bench.drain();
+        let sent = &bench.got(conn).sent;
+        let size = sent.last().unwrap().message.bytes().len();
+        assert!(size < 60_000, "{size}");
+        let payloads = if target == ZLIB {
+            unzlib(sent)
+        } else {
+            unzstd(sent)
+        };
+        let filler = payloads.last().unwrap()["d"]["filler"]
+            .as_str()
+            .unwrap()
+            .len();
+        assert_eq!(filler as u64, bytes);
+    }
+}

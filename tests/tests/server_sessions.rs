@@ -258,3 +258,15 @@ fn the_same_seed_gives_the_same_bytes() {
     assert_eq!(one, other);
     assert!(one.len() > 450, "{}", one.len());
 }
+
+#[test]
+fn two_bots_have_buckets_of_their_own() {
+    let mut bench = Bench::new(ServerConfig::default());
+    for token in ["x", "y"] {
+        let conn = bench.open();
+        bench.send(conn, &identify_with(json!({"token": token})));
+        assert_eq!(bench.names(conn)[0], "READY");
+    }
+    let times = bench.machine.log().identify_times();
+    assert_eq!(times.keys().collect::<Vec<_>>(), [&(0, 0), &(1, 0)]);
+}

@@ -168,6 +168,14 @@ pub enum Effect {
         #[serde(default = "one")]
         count: u64,
     },
+    /// One dispatch of such a size to the connection alone, made without ever holding it as a
+    /// whole; only where a compressed stream was asked for.
+    Bomb {
+        /// The event name.
+        t: String,
+        /// The size of the body in bytes.
+        bytes: u64,
+    },
     /// So many events of the corpus to the connection's session, at once.
     Events(u64),
     /// So many events, as fast as the line takes them.

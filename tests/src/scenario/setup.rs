@@ -48,6 +48,8 @@ pub struct Setup {
     pub replay_events: Option<usize>,
     /// Events per second and shard.
     pub rate: Option<f64>,
+    /// Effort of compression, 1 to 9; a zlib stream's second byte tells it.
+    pub compression_level: Option<u32>,
     /// How long a resumed connection on the main address lives, in milliseconds.
     pub resume_on_main_lives_ms: Option<u64>,
     /// What READY names as `resume_gateway_url`; `"absent"` leaves it out.
@@ -95,6 +97,10 @@ impl Setup {
         set_ms(&mut config.session_ttl, self.session_ttl_ms);
         set(&mut config.replay_events, self.replay_events.as_ref());
         set(&mut config.rate, self.rate.as_ref());
+        set(
+            &mut config.compression_level,
+            self.compression_level.as_ref(),
+        );
         if let Some(ms) = self.resume_on_main_lives_ms {
             config.resume_on_main_lives = Some(Duration::from_millis(ms));
         }

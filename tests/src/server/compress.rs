@@ -74,6 +74,41 @@ impl Encoder {
     }
 }
 
+/// What a bomb is made of.
+const BRICK: &[u8] = &[b'x'; 64 << 10];
+
+impl Encoder {
+    /// A payload of `head`, so many letters and `tail`, never held as a whole; none without a
+    /// stream.
+    pub(super) fn bomb(
+        &mut self,
+        head: &[u8],
+        letters: u64,
+        tail: &[u8],
+    ) -> io::Result<Option<WsMessage>> {
+        let mut out = Vec::new();
+        let mut feed = |part: &[u8], last: bool| -> io::Result<bool> {
+            out.extend(match self {
+                Self::Zlib(context) if last => deflate(context, part, FlushCompress::Sync)?,
+                Self::Zlib(context) => deflate(context, part, FlushCompress::None)?,
+                Self::Zstd(context) => zstd(context, part)?,
+                Self::Plain | Self::Payload(_) => return Ok(false),
+            });
+            Ok(true)
+        };
+        if !feed(head, false)? {
+            return Ok(None);
+        }
+        let brick = BRICK.len() as u64;
+        for _ in 0..letters / brick {
+            feed(BRICK, false)?;
+        }
+        feed(&BRICK[..(letters % brick) as usize], false)?;
+        feed(tail, true)?;
+        Ok(Some(WsMessage::Binary(out.into())))
+    }
+}
+
 fn deflate(context: &mut Compress, input: &[u8], flush: FlushCompress) -> io::Result<Vec<u8>> {
     let mut out = Vec::with_capacity(input.len() / 3 + 64);
     let start = context.total_in();
@@ -83,8 +118,8 @@ fn deflate(context: &mut Compress, input: &[u8], flush: FlushCompress) -> io::Re
         let all_in = (context.total_in() - start) as usize == input.len();
         match status {
             Status::StreamEnd => return Ok(out),
-            // A sync flush is over when the input is used up and the output had room to spare.
-            _ if all_in && out.len() < out.capacity() && flush == FlushCompress::Sync => {
+            // A flush is over when the input is used up and the output had room to spare.
+            _ if all_in && out.len() < out.capacity() && flush != FlushCompress::Finish => {
                 return Ok(out);
             }
             _ => out.reserve(out.capacity().max(64)),

@@ -74,6 +74,8 @@ pub(super) struct Conn {
     /// Acknowledgements left out; none is all.
     pub(super) withhold: Option<u32>,
     pub(super) hung: bool,
+    /// Half a message is on the line: nothing can follow.
+    pub(super) torn: bool,
     pub(super) silent: bool,
     pub(super) deaf: bool,
     pub(super) cut: Option<(usize, Ending)>,
@@ -116,6 +118,7 @@ impl Conn {
             presences: VecDeque::new(),
             withhold: Some(0),
             hung: false,
+            torn: false,
             silent: false,
             deaf: false,
             cut: None,

@@ -36,7 +36,9 @@ impl ServerMachine {
         let Some(conn) = self.conns.get_mut(&id) else {
             return;
         };
-        if conn.phase == Phase::Closing && !matches!(effect, Effect::Fin | Effect::Rst) {
+        if conn.phase == Phase::Closing
+            && !matches!(effect, Effect::Fin | Effect::Rst | Effect::Wire(_))
+        {
             return;
         }
         match effect {
@@ -107,6 +109,7 @@ impl ServerMachine {
                     self.push_here(id, t, &body);
                 }
             }
+            Effect::Bomb { t, bytes } => self.send_bomb(id, t, *bytes),
             Effect::Events(count) => self.push_events(id, *count),
             Effect::Flood(count) => {
                 if let Some(session) = conn.session.and_then(|key| self.sessions.get_mut(&key)) {
@@ -178,6 +181,18 @@ impl ServerMachine {
         }
     }
 
+    fn send_bomb(&mut self, id: ConnId, name: &str, bytes: u64) {
+        self.send_rest_of_script(id);
+        let Some(conn) = self.conns.get_mut(&id).filter(|conn| conn.speaks()) else {
+            return;
+        };
+        let whole = session::envelope(name, "null", r#"{"filler":""}"#);
+        let (head, tail) = whole.split_at(whole.len() - 3);
+        if let Ok(Some(message)) = conn.encoder.bomb(head, bytes, tail) {
+            self.send_message(id, message);
+        }
+    }
+
     fn push_events(&mut self, id: ConnId, count: u64) {
         let Some(draw) = self
             .conns
@@ -231,7 +246,7 @@ impl ServerMachine {
         let Some(conn) = self.conns.get_mut(&id) else {
             return;
         };
-        conn.hung = false;
+        conn.hung = conn.torn;
         conn.silent = false;
         conn.last_beat = self.now;
         if std::mem::take(&mut conn.deaf) {

@@ -78,6 +78,9 @@ impl ServerMachine {
         if conn.deaf {
             return;
         }
+        if conn.phase == Phase::Dialled {
+            return self.drop_line(id, HowDropped::Fin);
+        }
         let (answer, hung) = (conn.phase == Phase::Closing, conn.hung);
         self.note(Some(id), Seen::ClosedByClient { code, answer });
         if !answer {

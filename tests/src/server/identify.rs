@@ -33,15 +33,18 @@ impl ServerMachine {
             self.violation(id, Violation::BeatSequence(seq));
         }
         let bucket = shard.number % self.config.max_concurrency.max(1);
+        let bots = self.bots.len() as u64;
+        let bot = *self.bots.entry(bare(&identify.token)).or_insert(bots);
         self.note(
             Some(id),
             Seen::Identify {
+                bot,
                 bucket,
                 intents: granted,
                 presence: identify.presence,
             },
         );
-        let last = self.buckets.insert(bucket, self.now);
+        let last = self.buckets.insert((bot, bucket), self.now);
         if self.remaining() == 0 {
             self.violation(id, Violation::BudgetSpent);
             return self.reset_token(id);

@@ -41,6 +41,8 @@ pub enum Seen {
     },
     /// A good Identify came.
     Identify {
+        /// Which bot: tokens are numbered as they come, from 0.
+        bot: u64,
         /// The identify bucket.
         bucket: u64,
         /// The intents.

@@ -73,7 +73,9 @@ pub struct ServerMachine {
     rest_faults: VecDeque<RestFault>,
     revoked: bool,
     window_end: Instant,
-    buckets: BTreeMap<u64, Instant>,
+    /// Tokens in the order they were first seen: the bots.
+    bots: BTreeMap<String, u64>,
+    buckets: BTreeMap<(u64, u64), Instant>,
     whole_lists: BTreeMap<u64, Instant>,
     timers: Timers,
     actions: VecDeque<ServerAction>,
@@ -125,6 +127,7 @@ impl ServerMachine {
             next_script: 0,
             rest_faults: scenario.rest.into(),
             revoked: false,
+            bots: BTreeMap::new(),
             buckets: BTreeMap::new(),
             whole_lists: BTreeMap::new(),
             timers: Timers::default(),
@@ -173,10 +176,14 @@ impl ServerMachine {
             if let Some(action) = self.actions.pop_front() {
                 return action;
             }
-            let Some(conn) = self.queue.pop_front() else {
+            if let Some(conn) = self.queue.pop_front() {
+                self.send_next(conn);
+            } else if let Some(timer) = self.timers.due(self.now) {
+                // Something was put off by no time at all.
+                self.on_timer(timer);
+            } else {
                 return ServerAction::Wait(self.timers.next());
-            };
-            self.send_next(conn);
+            }
         }
     }
 

@@ -53,13 +53,13 @@ impl Log {
         self.count(|what| matches!(what, Seen::Resumed { .. }))
     }
 
-    /// When each bucket was identified in.
+    /// When each bot identified in each bucket.
     #[must_use]
-    pub fn identify_times(&self) -> BTreeMap<u64, Vec<Duration>> {
+    pub fn identify_times(&self) -> BTreeMap<(u64, u64), Vec<Duration>> {
         let mut times = BTreeMap::<_, Vec<_>>::new();
         for entry in self.entries() {
-            if let Seen::Identify { bucket, .. } = entry.what {
-                times.entry(bucket).or_default().push(entry.at);
+            if let Seen::Identify { bot, bucket, .. } = entry.what {
+                times.entry((bot, bucket)).or_default().push(entry.at);
             }
         }
         times

@@ -245,8 +245,8 @@ impl ServerMachine {
                 .push_back(ServerAction::Send { conn: id, outgoing });
         }
         if let Some((_, then)) = cut {
-            // Half a frame is on the line: nothing may follow it.
             if let Some(conn) = self.conns.get_mut(&id) {
+                conn.torn = true;
                 conn.hung = true;
             }
             match HowDropped::of(then) {
