@@ -22,7 +22,8 @@ pub enum Overflow {
 
 #[derive(Default)]
 struct Mailbox {
-    events: VecDeque<(Event<'static>, usize)>,
+    /// Event, size, and its number among all events of the bot.
+    events: VecDeque<(Event<'static>, usize, u64)>,
     bytes: usize,
     dropped: u64,
     /// Full, and not yet down to half.
@@ -38,8 +39,9 @@ struct State {
     boxes: Vec<Mailbox>,
     /// Boxes with something in them, in the order of their turns.
     turns: VecDeque<usize>,
-    /// Events of the whole bot come as they are.
-    bot: VecDeque<Event<'static>>,
+    /// Events of the whole bot: each after everything that came before it.
+    bot: VecDeque<(Event<'static>, u64)>,
+    pushed: u64,
     last: Option<Event<'static>>,
     ended: bool,
     abandoned: bool,
@@ -100,6 +102,8 @@ impl Mailboxes {
         if state.abandoned {
             return false;
         }
+        state.pushed += 1;
+        let number = state.pushed;
         let Some(mailbox) = state.boxes.get_mut(slot.0) else {
             return false;
         };
@@ -111,7 +115,7 @@ impl Mailboxes {
         }
         let first = mailbox.events.is_empty();
         mailbox.bytes += size;
-        mailbox.events.push_back((event, size));
+        mailbox.events.push_back((event, size, number));
         if mailbox.events.len() >= self.events || mailbox.bytes >= self.bytes {
             mailbox.full = true;
         }
@@ -129,7 +133,8 @@ impl Mailboxes {
         if matches!(event, Event::Stopped { .. }) {
             state.last = Some(event);
         } else {
-            state.bot.push_back(event);
+            let number = state.pushed;
+            state.bot.push_back((event, number));
         }
         wake(state.consumer.take());
     }
@@ -150,12 +155,20 @@ impl Mailboxes {
     /// The next event; `None` after the last. Taking one acknowledges the one before of the same shard.
     pub fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<Event<'static>>> {
         let mut state = self.lock();
-        if let Some(event) = state.bot.pop_front() {
-            return Poll::Ready(Some(event));
+        if let Some(&(_, number)) = state.bot.front() {
+            let oldest = |mailbox: &Mailbox| mailbox.events.front().map(|&(_, _, number)| number);
+            let is_next = state
+                .boxes
+                .iter()
+                .filter_map(oldest)
+                .all(|waiting| waiting > number);
+            if is_next && let Some((event, _)) = state.bot.pop_front() {
+                return Poll::Ready(Some(event));
+            }
         }
         if let Some(turn) = state.turns.pop_front()
             && let Some(mailbox) = state.boxes.get_mut(turn)
-            && let Some((event, size)) = mailbox.events.pop_front()
+            && let Some((event, size, _)) = mailbox.events.pop_front()
         {
             mailbox.bytes -= size;
             if let Event::Dispatch(dispatch) = &event {
