@@ -42,7 +42,7 @@ pub(crate) enum Verb {
 
 #[derive(Debug, Args)]
 pub(crate) struct Access {
-    /// The base of the REST API [default: https://discord.com/api/v10]
+    /// The base of the REST API; Discord itself unless given
     #[arg(long, env = "DISCORD_API", value_name = "URL", value_parser = |text: &str| ApiBase::parse(text))]
     pub(crate) api: Option<ApiBase>,
     /// Read the token from this file instead of DISCORD_TOKEN
