@@ -17,7 +17,7 @@ fn the_dependency_tree_has_no_runtime_socket_or_tls() {
             "normal",
             "--all-features",
         ])
-        .args(["--prefix", "none", "--format", "{p}", "--offline"])
+        .args(["--prefix", "none", "--format", "{p}", "--locked"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
         .expect("cargo runs");
