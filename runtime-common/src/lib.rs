@@ -4,13 +4,14 @@
 //! Internal: use a runtime crate such as `shardwright-tokio` instead.
 
 mod http;
+mod https;
 mod mailbox;
 mod options;
 mod seed;
 mod tls;
 
-pub use http::fetch;
+pub use http::{fetch, fetch_on_thread};
 pub use mailbox::{Mailboxes, Overflow, Slot};
 pub use options::{ConnectError, Options};
 pub use seed::random_seed;
-pub use tls::client_config;
+pub use tls::{TlsError, TlsOptions};

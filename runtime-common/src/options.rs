@@ -5,7 +5,7 @@ use shardwright_core::{
     ShardState, StatusUpdate, Token,
 };
 
-use crate::Overflow;
+use crate::{Overflow, TlsError, TlsOptions};
 
 /// Everything about a bot but its token. The defaults are right for most.
 #[derive(Clone, Debug)]
@@ -35,6 +35,8 @@ pub struct Options {
     pub mailbox_events: usize,
     /// How many bytes of them, a shard: 16 MiB.
     pub mailbox_bytes: usize,
+    /// Whom connections trust: Mozilla's roots.
+    pub tls: TlsOptions,
     /// How often the gateway's address is asked for before giving up: without end.
     pub start_tries: Option<u32>,
     /// The seed of every random delay: a new one each time.
@@ -58,6 +60,7 @@ impl Options {
             overflow: Overflow::Pause,
             mailbox_events: 4096,
             mailbox_bytes: 16 * 1024 * 1024,
+            tls: TlsOptions::default(),
             start_tries: None,
             seed: None,
         }
@@ -88,8 +91,8 @@ pub enum ConnectError {
     #[error(transparent)]
     Fetch(#[from] FetchFault),
     /// TLS could not be set up.
-    #[error("TLS could not be set up: {0}")]
-    Tls(String),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The bot was stopped before it was connected.
     #[error("the bot was stopped before it was connected")]
     Stopped,

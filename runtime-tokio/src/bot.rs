@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 
 use futures_core::Stream;
 use shardwright_core::{
-    Answer, Command, CommandError, CommandId, Event, FetchFault, FetchMachine, FetchNext,
-    FleetAction, FleetInput, FleetMachine, GatewayInfo, GatewayRequest, GuildId, IfNotReady,
-    RequestGuildMembers, ShardId, ShardReport, ShardState, Shards, StatusUpdate, Stop, StopReason,
-    ToShard, Token, VoiceStateUpdate, Wait,
+    Answer, ChannelInfoField, Command, CommandError, CommandId, Event, FetchFault, FetchMachine,
+    FetchNext, FleetAction, FleetInput, FleetMachine, GatewayInfo, GatewayRequest, GuildId,
+    IfNotReady, RequestGuildMembers, ShardId, ShardReport, ShardState, Shards, StatusUpdate, Stop,
+    StopReason, ToShard, Token, VoiceStateUpdate, Wait,
 };
-use shardwright_runtime::{ConnectError, Mailboxes, Options, client_config, fetch, random_seed};
+use shardwright_runtime::{ConnectError, Mailboxes, Options, fetch_on_thread, random_seed};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_rustls::rustls::ClientConfig;
 
@@ -49,7 +49,7 @@ impl std::fmt::Debug for Order {
 
 /// The events of a bot, in order for each shard. The last is [`Event::Stopped`], then `None`.
 ///
-/// Taking an event says that the one before it, of the same shard, has been handled.
+/// Asking for the next event says that the one before has been handled.
 #[derive(Debug)]
 pub struct Events {
     mailboxes: Mailboxes,
@@ -64,7 +64,7 @@ pub struct Events {
 /// # Errors
 /// If Discord refuses the token or the request for good, or the tries are used up.
 pub async fn connect_bot(token: Token, options: Options) -> Result<(Bot, Events), ConnectError> {
-    let tls = client_config().map_err(|error| ConnectError::Tls(error.to_string()))?;
+    let tls = options.tls.client_config()?;
     let seed = options.seed.unwrap_or_else(random_seed);
     tracing::info!(seed, "starting");
     let mailboxes = Mailboxes::new(
@@ -112,13 +112,16 @@ pub async fn connect_bot(token: Token, options: Options) -> Result<(Bot, Events)
 /// # Errors
 /// If Discord refuses for good, or [`Options::start_tries`] are used up.
 pub async fn gateway_info(token: &Token, options: &Options) -> Result<GatewayInfo, ConnectError> {
+    let tls = options.tls.client_config()?;
     let seed = options.seed.unwrap_or_else(random_seed);
     let mut machine = FetchMachine::new(options.start_tries, seed);
     loop {
         let request = GatewayRequest::new(&options.api, token);
         let (reply, answer) = oneshot::channel();
-        // A plain thread: dropping a runtime must not wait for a request that hangs.
-        std::thread::spawn(move || reply.send(fetch(&request)));
+        fetch_on_thread(request, Arc::clone(&tls), |result| {
+            // Nobody listens if the future was dropped.
+            let _ = reply.send(result);
+        });
         let result = answer.await.map_err(|_| ConnectError::Stopped)?;
         match machine.on_result(Instant::now(), result) {
             FetchNext::Done(info) => return Ok(info),
@@ -177,6 +180,39 @@ impl Bot {
             .await
     }
 
+    /// Asks for the soundboard sounds of guilds, all of one shard; they come as `SOUNDBOARD_SOUNDS` events.
+    ///
+    /// # Errors
+    /// No guild or too many, or guilds of a shard that does not run here.
+    pub async fn request_soundboard_sounds(
+        &self,
+        guilds: impl IntoIterator<Item = GuildId>,
+    ) -> Result<(), CommandError> {
+        self.for_its_guild(Command::request_soundboard_sounds(guilds)?)
+            .await
+    }
+
+    /// Asks for the state of a guild's voice channels; it comes as one `CHANNEL_INFO` event.
+    ///
+    /// # Errors
+    /// No field, or a guild of a shard that does not run here.
+    pub async fn request_channel_info(
+        &self,
+        guild: GuildId,
+        fields: impl IntoIterator<Item = ChannelInfoField>,
+    ) -> Result<(), CommandError> {
+        self.for_its_guild(Command::request_channel_info(guild, fields)?)
+            .await
+    }
+
+    /// Sends a command of one's own making, such as [`Command::raw`], to one shard.
+    ///
+    /// # Errors
+    /// A shard that does not run here, a full queue, or a stopped bot.
+    pub async fn send_raw(&self, shard: u32, command: Command) -> Result<(), CommandError> {
+        self.command(Shards::Only(vec![shard]), command).await
+    }
+
     /// Sends a command of one's own making to a shard, or to those of `to`.
     ///
     /// # Errors
@@ -198,7 +234,8 @@ impl Bot {
     }
 
     async fn for_its_guild(&self, command: Command) -> Result<(), CommandError> {
-        let to = command.guild().map_or(Shards::All, Shards::Guild);
+        let guild = command.guilds().first().copied();
+        let to = guild.map_or(Shards::All, Shards::Guild);
         self.command(to, command).await
     }
 
@@ -210,6 +247,8 @@ impl Bot {
 
     /// Ends the bot and keeps its sessions: what is returned resumes them, here or in another process,
     /// within a few minutes.
+    ///
+    /// Each goes on after the last event that was taken; those that still waited come to whoever resumes.
     pub async fn disconnect_keeping_sessions(&self) -> Vec<ShardState> {
         self.stop(Stop::Keep).await
     }
@@ -309,9 +348,7 @@ impl Owner {
             match self.fleet.poll() {
                 FleetAction::Fetch(request) => {
                     let orders = self.orders.clone();
-                    // A plain thread: dropping a runtime must not wait for a request that hangs.
-                    std::thread::spawn(move || {
-                        let result = fetch(&request);
+                    fetch_on_thread(request, Arc::clone(&self.tls), move |result| {
                         if let Some(orders) = orders.upgrade() {
                             let _ = orders.send(Order::Fetched(result));
                         }

@@ -2,6 +2,7 @@
 //! [`TransportFault`].
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
 /// A byte stream, encrypted or not.
@@ -29,6 +31,7 @@ const WRITE_BUFFER: usize = 1024 * 1024;
 
 pub(crate) async fn dial(
     url: String,
+    time_allowed: Duration,
     tls: Arc<ClientConfig>,
     largest: usize,
 ) -> Result<Socket, TransportFault> {
@@ -48,9 +51,7 @@ pub(crate) async fn dial(
         .await
         .map_err(|_| TransportFault::NameLookup)?
         .collect();
-    let tcp = TcpStream::connect(addresses.as_slice())
-        .await
-        .map_err(|error| io_fault(&error))?;
+    let tcp = connect(&addresses, time_allowed).await?;
     // Frames are small and complete; waiting to fill packets only delays beats.
     let _ = tcp.set_nodelay(true);
     let stream: Box<dyn Io> = if encrypted {
@@ -73,6 +74,25 @@ pub(crate) async fn dial(
         .map_err(|error| fault(&error))
 }
 
+/// Tries the addresses in order. None may use up the time of the others: behind a broken IPv6 route the
+/// next dial would begin with the same one.
+async fn connect(
+    addresses: &[SocketAddr],
+    time_allowed: Duration,
+) -> Result<TcpStream, TransportFault> {
+    let count = u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);
+    let share = time_allowed / count;
+    let mut fault = TransportFault::NameLookup;
+    for &address in addresses {
+        match tokio::time::timeout(share, TcpStream::connect(address)).await {
+            Ok(Ok(tcp)) => return Ok(tcp),
+            Ok(Err(error)) => fault = io_fault(&error),
+            Err(_) => fault = TransportFault::TimedOut,
+        }
+    }
+    Err(fault)
+}
+
 /// What went wrong, in the core's terms.
 pub(crate) fn fault(error: &Error) -> TransportFault {
     match error {
@@ -88,9 +108,7 @@ pub(crate) fn fault(error: &Error) -> TransportFault {
         Error::Capacity(_) => TransportFault::TooLarge,
         Error::Utf8(_) => TransportFault::Protocol("text that is not UTF-8".to_owned()),
         // Without a closing handshake this is a lost line, not a broken peer.
-        Error::Protocol(
-            tokio_tungstenite::tungstenite::error::ProtocolError::ResetWithoutClosingHandshake,
-        )
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)
         | Error::ConnectionClosed
         | Error::AlreadyClosed => TransportFault::Reset,
         Error::Protocol(error) => TransportFault::Protocol(error.to_string()),

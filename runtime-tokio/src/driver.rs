@@ -10,8 +10,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::{SinkExt, StreamExt};
 use shardwright_core::{
-    Action, ConnId, Event, Frame, Input, ShardId, ShardMachine, ShardReport, ShardStart, Stop,
-    ToShard, TransportFault, Wait,
+    Action, ConnId, Event, EventId, Frame, Input, ShardId, ShardMachine, ShardReport, ShardStart,
+    Stop, ToShard, TransportFault, Wait,
 };
 use shardwright_runtime::{Mailboxes, Slot};
 use tokio::sync::mpsc;
@@ -39,6 +39,7 @@ pub(crate) struct Driver {
     dial: Option<(ConnId, Dial)>,
     line: Option<Line>,
     congested: bool,
+    acknowledged: Option<EventId>,
     fleet_gone: bool,
     wake_at: Pin<Box<Sleep>>,
 }
@@ -77,6 +78,7 @@ impl Driver {
             dial: None,
             line: None,
             congested: false,
+            acknowledged: None,
             fleet_gone: false,
             wake_at: Box::pin(tokio::time::sleep(Duration::ZERO)),
         }
@@ -85,9 +87,7 @@ impl Driver {
     pub(crate) async fn run(mut self) {
         let mut input = Input::Start;
         loop {
-            if let Err(misuse) = self.machine.handle(Instant::now(), input) {
-                tracing::error!(shard = %self.shard, %misuse, "driver fault");
-            }
+            self.handle(input);
             match self.drain() {
                 Wait::Stopped => return,
                 Wait::Until(at) => self.wake_at.as_mut().reset(at.into()),
@@ -106,10 +106,7 @@ impl Driver {
         let mut full = false;
         loop {
             let action = self.machine.poll();
-            if let Some(report) = ShardReport::from_action(&action) {
-                // The fleet is only gone when the whole runtime shuts down.
-                let _ = self.to_fleet.send((self.shard, report));
-            }
+            let report = ShardReport::from_action(&action);
             match action {
                 Action::Emit(event) => {
                     trace(&event);
@@ -121,12 +118,15 @@ impl Driver {
                         line.unflushed = true;
                     }
                 }
-                Action::Connect { conn, url, .. } => {
+                Action::Connect {
+                    conn,
+                    url,
+                    time_allowed,
+                } => {
                     self.line = None;
-                    self.dial = Some((
-                        conn,
-                        Box::pin(dial(url, Arc::clone(&self.tls), self.largest)),
-                    ));
+                    let tls = Arc::clone(&self.tls);
+                    let dialling = dial(url, time_allowed, tls, self.largest);
+                    self.dial = Some((conn, Box::pin(dialling)));
                 }
                 Action::Close { conn, code, reason } => {
                     if let Some(line) = self.line.as_mut().filter(|line| line.conn == conn) {
@@ -147,18 +147,25 @@ impl Driver {
                     if full && !self.congested {
                         self.congested = true;
                         full = false;
-                        let _ = self.machine.handle(Instant::now(), Input::Congested(true));
+                        self.handle(Input::Congested(true));
                         continue;
                     }
                     return wait;
                 }
                 _ => {}
             }
+            // After the event itself, so that what the fleet says about it comes later.
+            if let Some(report) = report {
+                // The fleet is only gone when the whole runtime shuts down.
+                let _ = self.to_fleet.send((self.shard, report));
+            }
         }
     }
 
     fn poll_input(&mut self, cx: &mut Context<'_>) -> Poll<Input> {
         if self.wake_at.as_mut().poll(cx).is_ready() {
+            // Ticks are rare: this costs nothing an event, and keeps the acknowledged sequence near.
+            self.acknowledge(self.mailboxes.handled(self.slot));
             return Poll::Ready(Input::Tick {
                 wall: Some(SystemTime::now()),
             });
@@ -170,13 +177,14 @@ impl Driver {
         if !self.fleet_gone {
             match self.from_fleet.poll_recv(cx) {
                 Poll::Ready(Some(message)) => {
-                    if matches!(message, ToShard::Stop(_)) {
-                        self.acknowledge();
+                    if matches!(message, ToShard::Stop(Stop::Keep)) {
+                        self.acknowledge(self.mailboxes.withdraw(self.slot));
                     }
                     return Poll::Ready(message.into_input());
                 }
                 Poll::Ready(None) => {
                     self.fleet_gone = true;
+                    self.acknowledge(self.mailboxes.withdraw(self.slot));
                     return Poll::Ready(Input::Stop(Stop::Keep));
                 }
                 Poll::Pending => {}
@@ -208,11 +216,18 @@ impl Driver {
         Poll::Ready(input)
     }
 
-    /// Tells the machine what the consumer has handled, before its state is exported.
-    fn acknowledge(&mut self) {
-        if let Some(id) = self.mailboxes.handled(self.slot) {
-            let _ = self.machine.handle(Instant::now(), Input::Acknowledged(id));
+    /// Tells the machine what the consumer has handled.
+    fn acknowledge(&mut self, handled: Option<EventId>) {
+        if let Some(id) = handled.filter(|_| handled != self.acknowledged) {
+            self.acknowledged = handled;
+            self.handle(Input::Acknowledged(id));
             self.drain();
+        }
+    }
+
+    fn handle(&mut self, input: Input) {
+        if let Err(misuse) = self.machine.handle(Instant::now(), input) {
+            tracing::error!(shard = %self.shard, %misuse, "driver fault");
         }
     }
 }

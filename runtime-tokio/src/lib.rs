@@ -36,4 +36,4 @@ pub use shardwright_core::{
     ShardState, Shards, Status, StatusUpdate, StopReason, Token, TransportFault, UserId,
     VoiceStateUpdate,
 };
-pub use shardwright_runtime::{ConnectError, Options, Overflow};
+pub use shardwright_runtime::{ConnectError, Options, Overflow, TlsError, TlsOptions};
