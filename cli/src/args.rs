@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use shardwright_tokio::{
-    Activity, ApiBase, Compression, Intents, Overflow, ShardPlan, Status, Token,
+    Activity, ApiBase, Compression, Intents, Overflow, ShardPlan, Status, TlsOptions, Token,
 };
 
 /// Watch, inspect and emulate the Discord Gateway.
@@ -48,26 +48,29 @@ pub(crate) struct Access {
     /// Read the token from this file instead of DISCORD_TOKEN
     #[arg(long, value_name = "PATH")]
     pub(crate) token_file: Option<PathBuf>,
+    /// Trust the certificates in this file too
+    #[arg(long, value_name = "PEM")]
+    pub(crate) ca_file: Option<PathBuf>,
     /// Give up after so many failed requests for the gateway's address
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) tries: Option<u32>,
 }
 
-/// Why there is no token.
+/// What is wrong with what was given.
 #[derive(Debug)]
-pub(crate) struct NoToken(pub(crate) String);
+pub(crate) struct UsageError(pub(crate) String);
 
 impl Access {
     /// The token, if one is given. It comes from the environment or a file; argv is public.
-    pub(crate) fn token(&self) -> Result<Option<Token>, NoToken> {
+    pub(crate) fn token(&self) -> Result<Option<Token>, UsageError> {
         let text = match &self.token_file {
             Some(path) => std::fs::read_to_string(path)
-                .map_err(|error| NoToken(format!("cannot read {}: {error}", path.display())))?,
+                .map_err(|error| UsageError(format!("cannot read {}: {error}", path.display())))?,
             None => match std::env::var("DISCORD_TOKEN") {
                 Ok(text) => text,
                 Err(std::env::VarError::NotPresent) => return Ok(None),
                 Err(error) => {
-                    return Err(NoToken(
+                    return Err(UsageError(
                         format!("DISCORD_TOKEN: {error}").replace(char::is_control, "?"),
                     ));
                 }
@@ -75,18 +78,30 @@ impl Access {
         };
         Token::new(text)
             .map(Some)
-            .map_err(|error| NoToken(error.to_string()))
+            .map_err(|error| UsageError(error.to_string()))
+    }
+
+    /// Whom to trust.
+    pub(crate) fn tls(&self) -> Result<TlsOptions, UsageError> {
+        let mut tls = TlsOptions::default();
+        if let Some(path) = &self.ca_file {
+            let pem = std::fs::read(path)
+                .map_err(|error| UsageError(format!("cannot read {}: {error}", path.display())))?;
+            tls.add_roots(&pem)
+                .map_err(|error| UsageError(format!("{}: {error}", path.display())))?;
+        }
+        Ok(tls)
     }
 
     /// An emulator on this machine needs no secret.
-    pub(crate) fn token_or_placeholder(&self) -> Result<Token, NoToken> {
+    pub(crate) fn token_or_placeholder(&self) -> Result<Token, UsageError> {
         if let Some(token) = self.token()? {
             return Ok(token);
         }
         if self.api.as_ref().is_some_and(ApiBase::is_loopback) {
-            return Token::new("emulated").map_err(|error| NoToken(error.to_string()));
+            return Token::new("emulated").map_err(|error| UsageError(error.to_string()));
         }
-        Err(NoToken(
+        Err(UsageError(
             "no token: set DISCORD_TOKEN or give --token-file".to_owned(),
         ))
     }

@@ -1,11 +1,14 @@
 //! `shardwright emulate`, and the emulator that `watch` starts for itself.
 
+use std::io::Write;
+
 use shardwright_testkit::corpus::Corpus;
 use shardwright_testkit::emulator::{Emulator, EmulatorError};
 use shardwright_testkit::scenario::Scenario;
 
 use crate::Outcome;
 use crate::args::EmulateArgs;
+use crate::signals::Interrupts;
 
 pub(crate) async fn run(args: EmulateArgs) -> Outcome {
     let usage = |what: String| {
@@ -49,8 +52,10 @@ pub(crate) async fn run(args: EmulateArgs) -> Outcome {
     {
         return usage(format!("cannot write {}: {error}", path.display()));
     }
-    println!("{}", emulator.api_base());
-    crate::watch::interrupted().await;
+    let mut interrupts = Interrupts::new();
+    // Whoever started it may not care for the address.
+    let _ = writeln!(std::io::stdout(), "{}", emulator.api_base());
+    interrupts.next().await;
     emulator.stop();
     Outcome::Done
 }

@@ -1,6 +1,6 @@
 //! `shardwright gateway`.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 
 use shardwright_tokio::{ConnectError, Intents, Options, gateway_info};
 
@@ -19,6 +19,13 @@ pub(crate) async fn run(args: GatewayArgs) -> Outcome {
         }
     };
     let mut options = Options::new(Intents::empty());
+    options.tls = match args.access.tls() {
+        Ok(tls) => tls,
+        Err(error) => {
+            eprintln!("shardwright: {}", error.0);
+            return Outcome::Usage;
+        }
+    };
     options.start_tries = Some(args.access.tries.unwrap_or(TRIES));
     if let Some(api) = args.access.api {
         options.api = api;
@@ -35,9 +42,9 @@ pub(crate) async fn run(args: GatewayArgs) -> Outcome {
         .format
         .unwrap_or(if pretty { Format::Pretty } else { Format::Json });
     let limit = &info.session_start_limit;
-    match format {
+    let text = match format {
         Format::Json => match serde_json::to_string(&info) {
-            Ok(text) => println!("{text}"),
+            Ok(text) => text,
             Err(_) => return Outcome::Internal,
         },
         Format::Pretty => {
@@ -46,21 +53,26 @@ pub(crate) async fn run(args: GatewayArgs) -> Outcome {
                 .shards
                 .div_ceil(limit.max_concurrency.max(1))
                 .saturating_sub(1);
-            println!("gateway          {}", info.url);
-            println!("shards           {} recommended", info.shards);
-            println!(
-                "session starts   {} of {} left",
-                limit.remaining, limit.total
-            );
-            println!(
-                "                 new ones in {} min",
-                limit.reset_after.as_secs().div_ceil(60)
-            );
-            println!("max_concurrency  {}", limit.max_concurrency);
-            println!("starting all     about {} s", u64::from(rounds) * 5);
+            [
+                format!("gateway          {}", info.url),
+                format!("shards           {} recommended", info.shards),
+                format!(
+                    "session starts   {} of {} left",
+                    limit.remaining, limit.total
+                ),
+                format!(
+                    "                 new ones in {} min",
+                    limit.reset_after.as_secs().div_ceil(60)
+                ),
+                format!("max_concurrency  {}", limit.max_concurrency),
+                format!("starting all     about {} s", u64::from(rounds) * 5),
+            ]
+            .join("\n")
         }
-        Format::None => {}
-    }
+        Format::None => return Outcome::Done,
+    };
+    // A reader that has gone is no fault.
+    let _ = writeln!(std::io::stdout(), "{text}");
     Outcome::Done
 }
 

@@ -5,6 +5,8 @@ mod commands;
 mod emulate;
 mod gateway;
 mod lines;
+mod screen;
+mod signals;
 mod usage;
 mod watch;
 

@@ -1,36 +1,22 @@
 //! `shardwright watch`: connect and stream events.
 
-use std::io::{BufRead, IsTerminal, Write};
+use std::collections::BTreeSet;
+use std::io::{BufRead, IsTerminal};
 use std::pin::pin;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::json;
 use shardwright_tokio::{
-    Bot, Event, EventFilter, Options, Status, StatusUpdate, StopReason, connect_bot,
+    Bot, ConnectError, Event, EventFilter, Events, Options, ShardId, Shards, Status, StatusUpdate,
+    StopReason, connect_bot,
 };
 use tokio::sync::mpsc;
 
 use crate::args::{Format, Until, WatchArgs};
 use crate::commands::{self, Order};
-use crate::lines::{json_line, pretty_line};
-use crate::usage::usage;
+use crate::screen::{Counts, Screen};
+use crate::signals::Interrupts;
 use crate::{INTERRUPTED, Outcome, emulate, gateway};
-
-/// Completes at Ctrl-C, or SIGTERM where there is one.
-pub(crate) async fn interrupted() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                _ = terminate.recv() => {}
-            }
-            return;
-        }
-    }
-    let _ = tokio::signal::ctrl_c().await;
-}
 
 pub(crate) async fn run(args: WatchArgs, verbose: u8) -> Outcome {
     let usage_error = |what: &str| {
@@ -60,6 +46,10 @@ pub(crate) async fn run(args: WatchArgs, verbose: u8) -> Outcome {
         }
         options.presence = Some(presence);
     }
+    options.tls = match args.access.tls() {
+        Ok(tls) => tls,
+        Err(error) => return usage_error(&error.0),
+    };
     let given = match args.access.token() {
         Ok(given) => given,
         Err(error) => return usage_error(&error.0),
@@ -112,93 +102,48 @@ pub(crate) async fn run(args: WatchArgs, verbose: u8) -> Outcome {
             }
         }
     };
-    let began = Instant::now();
-    let connecting = connect_bot(token, options);
-    let (bot, events) = tokio::select! {
-        connected = connecting => match connected {
-            Ok(connected) => connected,
-            Err(error) => {
-                eprintln!("shardwright: {error}");
-                return gateway::failed(&error);
-            }
-        },
-        () = interrupted() => return Outcome::Done,
+    let mut screen = Screen::new(format, args.data, verbose > 0);
+    let mut interrupts = Interrupts::new();
+    let seconds = match &args.until {
+        Some(Until::Seconds(seconds)) => Duration::from_secs(*seconds),
+        _ => Duration::from_secs(u64::from(u32::MAX)),
     };
-    let screen = Screen {
-        format,
-        data: args.data,
-        verbose: verbose > 0,
-        began,
-        closed: false,
+    let mut time_is_up = pin!(tokio::time::sleep(seconds));
+    let connected = tokio::select! {
+        connected = connect_bot(token, options) => connected,
+        () = interrupts.next() => Err(ConnectError::Stopped),
+        () = &mut time_is_up => Err(ConnectError::Stopped),
     };
-    stream(bot, events, screen, args.until, args.stdin).await
-}
-
-/// Where lines go.
-struct Screen {
-    format: Format,
-    data: bool,
-    verbose: bool,
-    began: Instant,
-    /// Nobody reads standard output any more.
-    closed: bool,
-}
-
-impl Screen {
-    fn show(&mut self, event: &Event<'_>) {
-        let at = self.began.elapsed();
-        let line = match self.format {
-            Format::Json => json_line(event, at, self.data, self.verbose),
-            Format::Pretty => pretty_line(event, at, self.data, self.verbose),
-            Format::None => None,
-        };
-        if let Some(line) = line {
-            self.line(&line);
+    let (bot, events) = match connected {
+        Ok(connected) => connected,
+        Err(error) => {
+            let (why, outcome) = match &error {
+                ConnectError::Fetch(fault) => {
+                    eprintln!("shardwright: {error}");
+                    (StopReason::Fetch(fault.clone()), gateway::failed(&error))
+                }
+                ConnectError::Stopped => (StopReason::Requested, Outcome::Done),
+                _ => {
+                    eprintln!("shardwright: {error}");
+                    return Outcome::Internal;
+                }
+            };
+            let states = Vec::new();
+            screen.show(&Event::Stopped { why, states });
+            screen.summary(&Counts::default(), 0);
+            return outcome;
         }
-    }
-
-    fn line(&mut self, line: &str) {
-        let mut out = std::io::stdout().lock();
-        if writeln!(out, "{line}").is_err() {
-            self.closed = true;
-        }
-    }
-
-    fn json(&mut self, mut value: serde_json::Value) {
-        if self.format == Format::Json {
-            let t = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
-            value["t"] = t.into();
-            self.line(&value.to_string());
-        } else if self.format == Format::Pretty {
-            self.line(&value.to_string());
-        }
-    }
-}
-
-#[derive(Default)]
-struct Counts {
-    events: u64,
-    bytes: u64,
-    reconnects: u64,
-    resumes: u64,
-    identifies: u64,
-}
-
-impl Counts {
-    fn count(&mut self, event: &Event<'_>) {
-        match event {
-            Event::Dispatch(event) => {
-                self.events += 1;
-                self.bytes += event.payload_size() as u64;
-            }
-            Event::Disconnected { next, .. } if *next != shardwright_tokio::Next::Stop => {
-                self.reconnects += 1
-            }
-            Event::Resumed { .. } => self.resumes += 1,
-            Event::Identifying { .. } => self.identifies += 1,
-            _ => {}
-        }
-    }
+    };
+    let watch = Watch {
+        bot,
+        events,
+        screen,
+        until: args.until,
+        counts: Counts::default(),
+        shards: BTreeSet::new(),
+        outcome: Outcome::Done,
+    };
+    watch.run(interrupts, time_is_up, args.stdin).await
 }
 
 fn reached(until: &Option<Until>, event: &Event<'_>, counts: &Counts) -> bool {
@@ -210,125 +155,174 @@ fn reached(until: &Option<Until>, event: &Event<'_>, counts: &Counts) -> bool {
     }
 }
 
-async fn stream(
+/// A bot that is being watched.
+struct Watch {
     bot: Bot,
-    mut events: shardwright_tokio::Events,
-    mut screen: Screen,
+    events: Events,
+    screen: Screen,
     until: Option<Until>,
-    stdin: bool,
-) -> Outcome {
-    let mut counts = Counts::default();
-    let mut outcome = Outcome::Done;
-    let seconds = match &until {
-        Some(Until::Seconds(seconds)) => Duration::from_secs(*seconds),
-        _ => Duration::from_secs(u64::from(u32::MAX)),
-    };
-    let mut time_is_up = pin!(tokio::time::sleep(seconds));
-    let mut interrupt = pin!(interrupted());
-    let (says, mut lines) = mpsc::channel::<String>(64);
-    if stdin {
-        std::thread::spawn(move || {
-            for line in std::io::stdin().lock().lines() {
-                let Ok(line) = line else { break };
-                if says.blocking_send(line).is_err() {
-                    break;
-                }
-            }
-        });
-    } else {
-        drop(says);
-    }
-    let (tell, mut answers) = mpsc::unbounded_channel::<serde_json::Value>();
-    let mut listening = stdin;
-    let mut stopping = false;
-    loop {
-        let mut stop = None;
-        tokio::select! {
-            biased;
-            () = &mut interrupt, if !stopping => stop = Some(false),
-            () = &mut time_is_up, if !stopping => stop = Some(false),
-            Some(answer) = answers.recv() => screen.json(answer),
-            line = lines.recv(), if listening => match line {
-                None => listening = false,
-                Some(line) if line.trim().is_empty() => {}
-                Some(line) => match commands::read(&line) {
-                    Err(why) => screen.json(json!({"type":"rejected","what":line,"why":why})),
-                    Ok(Order::Disconnect { keep }) => stop = Some(keep),
-                    Ok(Order::Send { op, nonce, command, to }) => {
-                        let (bot, tell) = (bot.clone(), tell.clone());
-                        tokio::spawn(async move {
-                            let answer = match commands::give(bot, command, to).await {
-                                Ok(()) => json!({"type":"sent","op":op,"nonce":nonce}),
-                                Err(why) => json!({"type":"rejected","what":format!("op {op}"),"why":why}),
-                            };
-                            let _ = tell.send(answer);
-                        });
-                    }
-                },
-            },
-            event = events.next() => {
-                let Some(event) = event else { break };
-                counts.count(&event);
-                screen.show(&event);
-                if let Event::ShardStopped { why: StopReason::Fatal { .. }, .. } = &event {
-                    outcome = Outcome::Refused;
-                }
-                if let Event::Stopped { why: StopReason::Fatal { .. } | StopReason::ReShardRequired, .. } = &event {
-                    outcome = Outcome::Refused;
-                }
-                if !stopping && (screen.closed || reached(&until, &event, &counts)) {
-                    stop = Some(false);
-                }
-            }
-        }
-        if let Some(keep) = stop
-            && !stopping
-        {
-            stopping = true;
-            let bot = bot.clone();
-            tokio::spawn(async move {
-                if keep {
-                    bot.disconnect_keeping_sessions().await;
-                } else {
-                    bot.disconnect().await;
-                }
-            });
-            // A second Ctrl-C leaves at once.
-            tokio::spawn(async {
-                interrupted().await;
-                std::process::exit(INTERRUPTED);
-            });
-        }
-    }
-    summary(&mut screen, &counts, events.dropped());
-    outcome
+    counts: Counts,
+    /// Those that have shown themselves.
+    shards: BTreeSet<ShardId>,
+    outcome: Outcome,
 }
 
-fn summary(screen: &mut Screen, counts: &Counts, dropped: u64) {
-    let (cpu, rss) = usage();
-    let wall = screen.began.elapsed().as_secs_f64();
-    let Counts {
-        events,
-        bytes,
-        reconnects,
-        resumes,
-        identifies,
-    } = counts;
-    let line = if screen.format == Format::Json {
-        json!({
-            "t": u64::try_from(screen.began.elapsed().as_millis()).unwrap_or(u64::MAX),
-            "type": "summary", "events": events, "bytes": bytes, "wall_s": wall, "cpu_s": cpu,
-            "max_rss_kb": rss, "reconnects": reconnects, "resumes": resumes,
-            "identifies": identifies, "dropped": dropped,
-        })
-        .to_string()
-    } else {
-        format!(
-            "{events} events, {:.1} MB in {wall:.1} s; {reconnects} reconnects, {resumes} resumes, \
-             {identifies} identifies, {dropped} dropped; {cpu:.2} s of CPU, {} MB of memory",
-            *bytes as f64 / 1e6,
-            rss / 1024,
-        )
-    };
-    screen.line(&line);
+impl Watch {
+    async fn run(
+        mut self,
+        mut interrupts: Interrupts,
+        mut time_is_up: std::pin::Pin<&mut tokio::time::Sleep>,
+        stdin: bool,
+    ) -> Outcome {
+        let mut lines = lines_of_stdin(stdin);
+        let mut listening = stdin;
+        let (tell, mut answers) = mpsc::unbounded_channel();
+        let mut interrupted = false;
+        let mut stopping = false;
+        loop {
+            let mut stop = None;
+            tokio::select! {
+                biased;
+                () = interrupts.next() => {
+                    if interrupted {
+                        self.screen.flush();
+                        std::process::exit(INTERRUPTED);
+                    }
+                    interrupted = true;
+                    stop = Some(false);
+                }
+                () = &mut time_is_up, if !stopping => stop = Some(false),
+                Some(answer) = answers.recv() => self.screen.json(answer),
+                line = lines.recv(), if listening => match line {
+                    // The end of the input is no disconnect.
+                    None => listening = false,
+                    Some(line) => stop = self.command(&line, &tell),
+                },
+                event = self.events.next() => {
+                    let Some(event) = event else { break };
+                    if self.event(&event) {
+                        stop = Some(false);
+                    }
+                }
+                // Only when nothing else is ready.
+                () = std::future::ready(()), if self.screen.is_waiting() => self.screen.flush(),
+            }
+            if self.screen.is_closed() {
+                stop = stop.or(Some(false));
+            }
+            if let Some(keep) = stop
+                && !stopping
+            {
+                stopping = true;
+                let bot = self.bot.clone();
+                tokio::spawn(async move {
+                    if keep {
+                        bot.disconnect_keeping_sessions().await;
+                    } else {
+                        bot.disconnect().await;
+                    }
+                });
+            }
+        }
+        self.screen.summary(&self.counts, self.events.dropped());
+        self.outcome
+    }
+
+    /// Shows an event. True if it is the one to stop at.
+    fn event(&mut self, event: &Event<'_>) -> bool {
+        self.counts.count(event);
+        self.screen.show(event);
+        self.shards.extend(event.shard());
+        if let Event::ShardStopped {
+            why: StopReason::Fatal { .. },
+            ..
+        }
+        | Event::Stopped {
+            why: StopReason::Fatal { .. } | StopReason::ReShardRequired,
+            ..
+        } = event
+        {
+            self.outcome = Outcome::Refused;
+        }
+        reached(&self.until, event, &self.counts)
+    }
+
+    /// Carries out a line of standard input; how to stop, if that is what it says.
+    fn command(
+        &mut self,
+        line: &str,
+        tell: &mpsc::UnboundedSender<serde_json::Value>,
+    ) -> Option<bool> {
+        if line.trim().is_empty() {
+            return None;
+        }
+        match commands::read(line) {
+            Err(why) => self
+                .screen
+                .json(json!({"type":"rejected","what":line,"why":why})),
+            Ok(Order::Disconnect { keep }) => return Some(keep),
+            Ok(Order::Send {
+                op,
+                nonce,
+                command,
+                to,
+            }) => {
+                let shards = self.numbers(&to);
+                let (bot, tell) = (self.bot.clone(), tell.clone());
+                tokio::spawn(async move {
+                    // Nobody listens any more once the bot has ended.
+                    match commands::give(bot, command, to).await {
+                        Ok(()) => {
+                            for shard in shards {
+                                let _ = tell.send(
+                                    json!({"type":"sent","shard":shard,"op":op,"nonce":nonce}),
+                                );
+                            }
+                        }
+                        Err(why) => {
+                            let what = format!("op {op}");
+                            let _ = tell.send(json!({"type":"rejected","what":what,"why":why}));
+                        }
+                    }
+                });
+            }
+        }
+        None
+    }
+
+    /// The numbers of the shards that a command goes to; those that are not up yet are not known.
+    fn numbers(&self, to: &Shards) -> Vec<Option<u32>> {
+        let known = match to {
+            Shards::Only(numbers) => numbers.clone(),
+            Shards::Guild(guild) => {
+                let owner = self.shards.iter().find(|shard| shard.owns(*guild));
+                owner.iter().map(|shard| shard.number()).collect()
+            }
+            _ => self.shards.iter().map(|shard| shard.number()).collect(),
+        };
+        if known.is_empty() {
+            return vec![None];
+        }
+        known.into_iter().map(Some).collect()
+    }
+}
+
+/// Lines of standard input, read by a thread of its own: such a read cannot be given up.
+fn lines_of_stdin(wanted: bool) -> mpsc::Receiver<String> {
+    let (says, lines) = mpsc::channel(64);
+    if wanted {
+        std::thread::spawn(move || {
+            let mut input = std::io::stdin().lock();
+            let mut line = Vec::new();
+            while matches!(input.read_until(b'\n', &mut line), Ok(1..)) {
+                // What is not UTF-8 is refused like any other bad line.
+                let text = String::from_utf8_lossy(&line).trim_end().to_owned();
+                if says.blocking_send(text).is_err() {
+                    break;
+                }
+                line.clear();
+            }
+        });
+    }
+    lines
 }
