@@ -1,14 +1,20 @@
 //! `shardwright emulate`, and the emulator that `watch` starts for itself.
 
 use std::io::Write;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use shardwright_testkit::corpus::Corpus;
 use shardwright_testkit::emulator::{Emulator, EmulatorError};
 use shardwright_testkit::scenario::Scenario;
+use shardwright_testkit::server::{Seen, Target};
 
 use crate::Outcome;
 use crate::args::EmulateArgs;
 use crate::signals::Interrupts;
+
+/// How long the end of the emulator may go unnoticed.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 pub(crate) async fn run(args: EmulateArgs) -> Outcome {
     let usage = |what: String| {
@@ -55,9 +61,42 @@ pub(crate) async fn run(args: EmulateArgs) -> Outcome {
     let mut interrupts = Interrupts::new();
     // Whoever started it may not care for the address.
     let _ = writeln!(std::io::stdout(), "{}", emulator.api_base());
+    if let Some(events) = args.flood {
+        let emulator = Arc::new(emulator);
+        let watched = Arc::downgrade(&emulator);
+        std::thread::spawn(move || flood_each_session(&watched, events));
+        interrupts.next().await;
+        return Outcome::Done;
+    }
     interrupts.next().await;
     emulator.stop();
     Outcome::Done
+}
+
+/// Floods every new session once, until the emulator is gone.
+fn flood_each_session(emulator: &Weak<Emulator>, events: u64) {
+    // How much of the log has been looked at.
+    let mut seen = 0;
+    while let Some(emulator) = emulator.upgrade() {
+        let mut new = Vec::new();
+        let there_are = emulator.wait_for(
+            |log| {
+                let fresh = log.entries().iter().skip(seen - log.dropped().min(seen));
+                new.extend(fresh.filter_map(|entry| match &entry.what {
+                    Seen::Ready { session } => Some(session.clone()),
+                    _ => None,
+                }));
+                seen = log.dropped() + log.entries().len();
+                !new.is_empty()
+            },
+            LOOK_AGAIN,
+        );
+        if there_are {
+            for session in new {
+                emulator.flood(&Target::Session(session), events);
+            }
+        }
+    }
 }
 
 /// A gateway for those who have none: one shard, a few events a second, and the troubles of a first

@@ -317,7 +317,7 @@ fn a_second_signal_leaves_at_once() {
     let mut watch = watching(&emulator, &[]);
     watch.line("connected_all_shards");
     // It will not answer the close frame.
-    emulator.play(&Target::All, &[Effect::Silent]);
+    emulator.play(&Target::All, &[Effect::Stall]);
     watch.signal("INT");
     std::thread::sleep(Duration::from_millis(300));
     watch.signal("INT");
@@ -351,4 +351,23 @@ fn a_flood_comes_out_whole() {
     watch.line("stopped");
     assert!(watch.line("summary")["events"].as_u64() > Some(20_000));
     println!("{:?}", began.elapsed());
+}
+
+#[test]
+fn emulate_serves_any_bot() {
+    let args = ["emulate", "--rate", "0", "--flood", "100", "--shards", "2"];
+    let mut emulate = Running::start(&mut shardwright(&args));
+    let mut api = String::new();
+    emulate.out.as_mut().unwrap().read_line(&mut api).unwrap();
+    let more = ["--format", "json", "--until", "event:EMULATOR_DONE"];
+    for _ in 0..2 {
+        let args = [&["watch", "--shards", "1", "--api", api.trim()], &more[..]].concat();
+        let output = run(&args);
+        assert_eq!(code(&output), Some(0), "{}", said(&output));
+        let lines = lines(&output.stdout);
+        assert_ended(&lines);
+        assert!(lines.last().unwrap()["events"].as_u64() > Some(100));
+    }
+    emulate.signal("INT");
+    assert_eq!(emulate.child.wait().unwrap().code(), Some(0));
 }
