@@ -3,9 +3,9 @@
 mod play;
 
 use play::{
-    IDENTIFY, MAIN, NULL_BEAT, Play, beat, config, dispatch_text, ms, ready_text, resume, secs,
+    IDENTIFY, MAIN, NULL_BEAT, Play, R1, beat, config, dispatch_text, ms, ready_text, resume, secs,
 };
-use shardwright_core::{EventId, Input, ShardId, TransportFault};
+use shardwright_core::{EventId, Input, Phase, ShardId, TransportFault};
 
 #[test]
 fn ready_and_resumed_count_like_any_dispatch() {
@@ -214,4 +214,53 @@ fn nothing_is_delivered_after_a_close() {
     assert_eq!(play.sent(conn), [resume("A", 1)]);
     play.pass(ms(500));
     assert_eq!(play.dials().len(), 2);
+}
+
+#[test]
+fn resumed_with_a_number_known_already_ends_the_replay_and_is_not_delivered_twice() {
+    for s in ["1", "2"] {
+        let mut play = Play::up();
+        let conn = play.conn();
+        play.dispatch(conn, 2, "X");
+        play.fin(conn);
+        let (conn, _) = play.reconnect(41250);
+        play.text(
+            conn,
+            &format!(r#"{{"t":"RESUMED","s":{s},"op":0,"d":null}}"#),
+        );
+        assert_eq!(play.phase(), Phase::Live);
+        assert_eq!(play.notices("Resumed {").len(), 1);
+        play.dispatch(conn, 3, "X");
+        play.pass(secs(600));
+        assert_eq!(play.seqs(), [1, 2, 3]);
+        assert_eq!(play.dials().len(), 2);
+    }
+}
+
+#[test]
+fn an_event_without_a_number_is_no_replayed_one() {
+    let mut play = Play::up();
+    play.fin(play.conn());
+    for _ in 0..5 {
+        let (conn, _) = play.reconnect(41250);
+        assert_eq!(play.sent(conn), [resume("A", 1)]);
+        play.text(conn, r#"{"t":"X","s":null,"op":0,"d":{}}"#);
+        play.fin(conn);
+    }
+    let (conn, _) = play.reconnect(41250);
+    assert_eq!(play.sent(conn), [IDENTIFY]);
+    assert_eq!(play.names(), ["READY", "X", "X", "X", "X", "X"]);
+}
+
+#[test]
+fn a_replayed_event_starts_the_count_of_fruitless_resumes_anew() {
+    let mut play = Play::up();
+    play.fin(play.conn());
+    for s in 1..20 {
+        let (conn, url) = play.reconnect(41250);
+        assert_eq!((url.as_str(), play.sent(conn)), (R1, vec![resume("A", s)]));
+        play.dispatch(conn, s + 1, "X");
+        play.fin(conn);
+    }
+    assert_eq!(play.seqs(), (1..=20).collect::<Vec<_>>());
 }
