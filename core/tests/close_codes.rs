@@ -305,3 +305,52 @@ fn a_thousand_shards_told_to_reconnect_do_not_dial_at_once() {
     // A hundred each, give or take.
     assert!(tenths.iter().all(|n| (60..=140).contains(n)), "{tenths:?}");
 }
+
+#[test]
+fn a_typed_command_that_may_not_have_left_is_sent_again_unless_discord_complained() {
+    for (code, again) in [(None, true), (Some(4000), true), (Some(4002), false)] {
+        let mut play = Play::up();
+        let conn = play.conn();
+        play.flush = false;
+        let dnd = Command::status_update(StatusUpdate::dnd()).unwrap();
+        let text = dnd.json().to_owned();
+        play.command(1, dnd);
+        assert_eq!(play.sent(conn)[1..], [text.as_str()]);
+        play.close(conn, code);
+        play.flush = true;
+        let (conn, _) = play.resume_again(41250, 2);
+        let (sent, last) = if again {
+            (vec![resume("A", 1), text], Answer::Sent)
+        } else {
+            (
+                vec![resume("A", 1)],
+                Answer::Refused(CommandError::Interrupted),
+            )
+        };
+        assert_eq!(play.sent(conn), sent, "{code:?}");
+        assert_eq!(play.answers(1), [Answer::Accepted, last], "{code:?}");
+    }
+}
+
+#[test]
+fn a_command_given_during_identify_or_replay_waits_for_its_end() {
+    let raw = || Command::raw(r#"{"op":31,"d":null}"#).unwrap();
+    let mut play = identifying(1);
+    let conn = play.conn();
+    play.command(1, raw());
+    play.pass(secs(3));
+    assert!(play.all_sent(r#"{"op":31"#).is_empty());
+    play.ready(conn, "A", "ws://r1.example", 1);
+    assert_eq!(play.all_sent(r#"{"op":31"#).len(), 1);
+
+    play.fin(conn);
+    let (conn, _) = play.reconnect(41250);
+    play.command(2, raw());
+    for s in 2..502 {
+        play.dispatch(conn, s, "X");
+    }
+    assert_eq!(play.all_sent(r#"{"op":31"#).len(), 1);
+    play.resumed(conn, 502);
+    assert_eq!(play.all_sent(r#"{"op":31"#).len(), 2);
+    assert_eq!(play.answers(2), [Answer::Accepted, Answer::Sent]);
+}
