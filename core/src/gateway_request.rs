@@ -151,6 +151,11 @@ impl GatewayRequest {
         ]
     }
 
+    /// The fault of a request that brought no answer, with the token kept out of its text.
+    pub fn network_fault(&self, what: &dyn fmt::Display) -> FetchFault {
+        FetchFault::network(what).redacted(&self.token)
+    }
+
     /// Reads the answer: [`GatewayInfo::from_response`], and the token kept out of whatever the
     /// fault repeats.
     ///

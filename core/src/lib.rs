@@ -120,6 +120,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod manual;
+
 // --- bytes to payloads ---
 mod decode;
 mod envelope;
@@ -177,6 +179,7 @@ mod action;
 mod backoff;
 mod dispatch;
 mod event;
+mod fleet;
 mod heartbeat;
 mod input;
 mod options;
@@ -192,6 +195,10 @@ pub use action::{Action, Answer, Misuse, Wait, WaitFor};
 pub use dispatch::Dispatch;
 pub use event::{
     DisconnectReason, Event, EventId, Next, Problem, SentKind, SessionLoss, StopReason,
+};
+pub use fleet::{
+    FleetAction, FleetConfig, FleetInput, FleetMachine, ShardPlan, ShardReport, ShardStart,
+    ShardTemplate, Shards, ToShard,
 };
 pub use input::{CommandId, ConnId, IfNotReady, Input, Stop, TransportFault};
 pub use options::{EventFilter, ShardConfig, ShardLimits};

@@ -133,27 +133,32 @@ impl ShardMachine {
     /// Tells the machine what happened, and what time it is.
     ///
     /// # Errors
-    /// [`Misuse`] if the caller broke the contract; nothing has changed then.
+    /// [`Misuse`] if the caller broke the contract; the input has changed nothing then.
     pub fn handle(&mut self, now: Instant, input: Input) -> Result<(), Misuse> {
         if !self.drained {
             return Err(Misuse::OutputPending);
         }
         self.protocol.advance(now);
-        self.drained = false;
-        match input {
-            Input::Received { conn, frame } => self.received(conn, frame),
+        let result = match input {
+            Input::Received { conn, frame } => {
+                self.received(conn, frame);
+                Ok(())
+            }
             Input::Opened { conn } => {
-                self.protocol.input(Input::Opened { conn })?;
+                let result = self.protocol.input(Input::Opened { conn });
                 if self.protocol.listens_to(conn) && self.decoding != Some(conn) {
                     // Context and buffers belong to one connection.
                     self.decoder.reset();
                     self.decoding = Some(conn);
                     self.more = false;
                 }
+                result
             }
-            other => self.protocol.input(other)?,
-        }
-        Ok(())
+            other => self.protocol.input(other),
+        };
+        // Due timers have run even if the input itself was misuse; what they ask for is still to do.
+        self.drained = result.is_err() && self.protocol.out.is_empty();
+        result
     }
 
     fn received(&mut self, conn: ConnId, frame: Frame) {

@@ -1,1 +1,13 @@
-//! Placeholder.
+//! An emulated Discord Gateway to test bots and gateway clients against.
+//!
+//! * [`emulator`]: the gateway on real sockets, on a thread of its own.
+//! * [`server`]: the same gateway as a pure machine, for tests in virtual time.
+//! * [`scenario`]: what it does to its clients, as data.
+//! * [`corpus`]: the events it streams.
+
+pub mod corpus;
+pub mod emulator;
+pub mod rng;
+pub mod scenario;
+pub mod server;
+pub mod ws;

@@ -239,24 +239,16 @@ impl ProtocolMachine {
 
     /// An open connection is over. Everything that follows from it is decided here.
     fn lose(&mut self, loss: Loss) {
-        let link = match std::mem::replace(&mut self.state, State::Idle) {
-            State::Open(link) => *link,
-            other => {
-                self.state = other;
-                return;
-            }
-        };
-        let conn = link.conn;
-        self.state = State::Open(Box::new(link));
-        self.give_permit_back();
-        self.settle_unflushed(loss.code);
-        let State::Open(link) = std::mem::replace(&mut self.state, State::Idle) else {
+        let State::Open(link) = &self.state else {
             return;
         };
+        let (conn, stage) = (link.conn, link.stage.clone());
+        self.give_permit_back();
+        self.settle_unflushed(loss.code);
         self.timers.clear_all();
 
         let mut session_loss = loss.session;
-        if let Stage::Live { since } = link.stage {
+        if let Stage::Live { since } = stage {
             let stable =
                 self.now.saturating_duration_since(since) >= self.config.limits.stable_after;
             self.backoff.was_live(stable);

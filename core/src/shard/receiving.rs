@@ -173,8 +173,22 @@ impl ProtocolMachine {
             }
             return;
         };
+        let resumed = match &link.stage {
+            Stage::Resuming { replayed } if name == "RESUMED" => Some(*replayed),
+            _ => None,
+        };
         if let Some(seq) = envelope.seq {
             if seq <= session.received {
+                // Known already, so not handed over again; but RESUMED ends the replay all the same.
+                if let Some(replayed) = resumed {
+                    session.fruitless = 0;
+                    let session = session.ordinal;
+                    self.go_live(OwnedEvent::Resumed {
+                        conn,
+                        session,
+                        replayed,
+                    });
+                }
                 return;
             }
             let expected = session.received + 1;
@@ -188,15 +202,15 @@ impl ProtocolMachine {
             }
         }
         self.poison = None;
-        let mut resumed = None;
         if let Stage::Resuming { replayed } = &mut link.stage {
-            if name == "RESUMED" {
-                resumed = Some(*replayed);
-            } else {
+            if resumed.is_none() {
                 *replayed += 1;
             }
-            session.fruitless = 0;
-            self.resumable_invalids = 0;
+            // What has no number is not replayed and says nothing about the session.
+            if resumed.is_some() || envelope.seq.is_some() {
+                session.fruitless = 0;
+                self.resumable_invalids = 0;
+            }
             if !self.congested {
                 self.timers.set(
                     Timer::Session,

@@ -76,6 +76,8 @@ pub fn resume(session: &str, seq: u64) -> String {
     format!(r#"{{"op":6,"d":{{"token":"secret-token","session_id":"{session}","seq":{seq}}}}}"#)
 }
 
+pub const NULL_BEAT: &str = r#"{"op":1,"d":null}"#;
+
 pub fn beat(seq: u64) -> String {
     format!(r#"{{"op":1,"d":{seq}}}"#)
 }
@@ -336,6 +338,35 @@ impl Play {
         self.open(conn);
         self.hello(conn, interval);
         (conn, url)
+    }
+
+    /// The next dial, resumed with this sequence.
+    pub fn resume_again(&mut self, interval: u64, s: u64) -> (ConnId, String) {
+        let (conn, url) = self.reconnect(interval);
+        self.resumed(conn, s);
+        (conn, url)
+    }
+
+    /// Every dial fails so until this much time has passed.
+    pub fn refuse_all(&mut self, time: Duration, why: &TransportFault) {
+        let end = self.now + time;
+        loop {
+            if self.phase() == Phase::Connecting {
+                self.fail(self.conn(), why.clone());
+            }
+            match self.machine.wait() {
+                Wait::Until(at) if at <= end => {
+                    self.now = self.now.max(at);
+                    self.tell(Input::Tick { wall: None });
+                }
+                _ => break,
+            }
+        }
+        self.now = end;
+    }
+
+    pub fn urls(&self) -> Vec<String> {
+        self.dials().into_iter().map(|(_, url)| url).collect()
     }
 
     pub fn phase(&self) -> Phase {

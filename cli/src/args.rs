@@ -1,0 +1,342 @@
+//! The flags, and what they mean.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use shardwright_tokio::{
+    Activity, ApiBase, Compression, Intents, Overflow, ShardPlan, Status, TlsOptions, Token,
+};
+
+/// Watch, inspect and emulate the Discord Gateway.
+#[derive(Debug, Parser)]
+#[command(version, about, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+    /// Log to standard error; twice for more (RUST_LOG overrides)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Connect and stream events
+    #[command(after_help = "Examples:
+  shardwright watch                                       an emulated gateway, nothing to set up
+  DISCORD_TOKEN=… shardwright watch --intents guilds,guild-messages
+  DISCORD_TOKEN=… shardwright watch --shards 4 --format json --until ready
+  shardwright watch --api http://127.0.0.1:8080/api/v10 --only MESSAGE_CREATE --data")]
+    Watch(Box<WatchArgs>),
+    /// Show what Discord says of the gateway: address, shards, session starts left
+    #[command(after_help = "Examples:
+  DISCORD_TOKEN=… shardwright gateway
+  DISCORD_TOKEN=… shardwright gateway --format json | jq .shards")]
+    Gateway(GatewayArgs),
+    /// Run the emulated gateway for any bot library
+    #[command(after_help = "Examples:
+  shardwright emulate --listen 127.0.0.1:8080 --rate 100
+  shardwright emulate --scenario stormy --shards 16 --max-concurrency 16")]
+    Emulate(EmulateArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Access {
+    /// The base of the REST API; Discord itself unless given
+    #[arg(long, env = "DISCORD_API", value_name = "URL", value_parser = |text: &str| ApiBase::parse(text))]
+    pub(crate) api: Option<ApiBase>,
+    /// Read the token from this file instead of DISCORD_TOKEN
+    #[arg(long, value_name = "PATH")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// Trust the certificates in this file too
+    #[arg(long, value_name = "PEM")]
+    pub(crate) ca_file: Option<PathBuf>,
+    /// Give up after so many failed requests for the gateway's address
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) tries: Option<u32>,
+}
+
+/// What is wrong with what was given.
+#[derive(Debug)]
+pub(crate) struct UsageError(pub(crate) String);
+
+impl Access {
+    /// The token, if one is given. It comes from the environment or a file; argv is public.
+    pub(crate) fn token(&self) -> Result<Option<Token>, UsageError> {
+        let text = match &self.token_file {
+            Some(path) => std::fs::read_to_string(path)
+                .map_err(|error| UsageError(format!("cannot read {}: {error}", path.display())))?,
+            None => match std::env::var("DISCORD_TOKEN") {
+                Ok(text) => text,
+                Err(std::env::VarError::NotPresent) => return Ok(None),
+                Err(error) => {
+                    return Err(UsageError(
+                        format!("DISCORD_TOKEN: {error}").replace(char::is_control, "?"),
+                    ));
+                }
+            },
+        };
+        Token::new(text)
+            .map(Some)
+            .map_err(|error| UsageError(error.to_string()))
+    }
+
+    /// Whom to trust.
+    pub(crate) fn tls(&self) -> Result<TlsOptions, UsageError> {
+        let mut tls = TlsOptions::default();
+        if let Some(path) = &self.ca_file {
+            let pem = std::fs::read(path)
+                .map_err(|error| UsageError(format!("cannot read {}: {error}", path.display())))?;
+            tls.add_roots(&pem)
+                .map_err(|error| UsageError(format!("{}: {error}", path.display())))?;
+        }
+        Ok(tls)
+    }
+
+    /// An emulator on this machine needs no secret.
+    pub(crate) fn token_or_placeholder(&self) -> Result<Token, UsageError> {
+        if let Some(token) = self.token()? {
+            return Ok(token);
+        }
+        if self.api.as_ref().is_some_and(ApiBase::is_loopback) {
+            return Token::new("emulated").map_err(|error| UsageError(error.to_string()));
+        }
+        Err(UsageError(
+            "no token: set DISCORD_TOKEN or give --token-file".to_owned(),
+        ))
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// Readable lines
+    Pretty,
+    /// JSON lines
+    Json,
+    /// Only the summary
+    None,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum WhenFull {
+    /// Stop reading; nothing is lost
+    Pause,
+    /// Go on and drop new events
+    DropNewest,
+}
+
+impl From<WhenFull> for Overflow {
+    fn from(when: WhenFull) -> Self {
+        match when {
+            WhenFull::Pause => Self::Pause,
+            WhenFull::DropNewest => Self::DropNewest,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WatchArgs {
+    #[command(flatten)]
+    pub(crate) access: Access,
+    /// Compression: zlib, zstd, none or payload
+    #[arg(long, default_value = "zlib", value_name = "KIND")]
+    pub(crate) compress: Compression,
+    /// Intents: names in any spelling, `all`, `default` (all unprivileged) or a number
+    #[arg(long, default_value = "default", value_name = "LIST")]
+    pub(crate) intents: Intents,
+    /// How many shards in all [default: what Discord recommends]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) shards: Option<u32>,
+    /// Only these shards, such as 0-3,7
+    #[arg(long, value_name = "LIST", value_parser = parse_ids)]
+    pub(crate) shard_ids: Option<Ids>,
+    /// Deliver only these events, such as MESSAGE_CREATE,READY
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub(crate) only: Vec<String>,
+    /// How to show events [default: pretty on a terminal, else json]
+    #[arg(long)]
+    pub(crate) format: Option<Format>,
+    /// Add `d` to dispatch lines
+    #[arg(long)]
+    pub(crate) data: bool,
+    /// Stop at: ready, events:N, event:NAME or seconds:N
+    #[arg(long, value_name = "WHEN", value_parser = parse_until)]
+    pub(crate) until: Option<Until>,
+    /// Read commands as JSON lines from standard input
+    #[arg(long)]
+    pub(crate) stdin: bool,
+    /// What happens when nobody reads fast enough
+    #[arg(long, default_value = "pause")]
+    pub(crate) overflow: WhenFull,
+    /// Resume on the configured host even when READY names another
+    #[arg(long)]
+    pub(crate) stay_on_host: bool,
+    /// The presence: online, idle, dnd or invisible
+    #[arg(long, value_name = "STATUS")]
+    pub(crate) presence: Option<Status>,
+    /// The activity, such as watching:you
+    #[arg(long, value_name = "KIND:TEXT", value_parser = parse_activity)]
+    pub(crate) activity: Option<Activity>,
+}
+
+impl WatchArgs {
+    pub(crate) fn plan(&self) -> ShardPlan {
+        match (&self.shard_ids, self.shards) {
+            (Some(Ids(ids)), total) => ShardPlan::Ids {
+                ids: ids.clone(),
+                total,
+            },
+            (None, Some(total)) => ShardPlan::Total(total),
+            (None, None) => ShardPlan::Recommended,
+        }
+    }
+}
+
+/// Shard numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Ids(pub(crate) Vec<u32>);
+
+/// More numbers than this in one list are a slip of the finger.
+const MOST_IDS: usize = 100_000;
+
+fn parse_ids(text: &str) -> Result<Ids, String> {
+    let mut ids = Vec::new();
+    for part in text
+        .split(',')
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
+    {
+        let number = |text: &str| {
+            text.trim()
+                .parse::<u32>()
+                .map_err(|_| format!("`{text}` is no shard number; write 0-3,7"))
+        };
+        let (first, last) = match part.split_once('-') {
+            Some((first, last)) => (number(first)?, number(last)?),
+            None => (number(part)?, number(part)?),
+        };
+        if first > last {
+            return Err(format!(
+                "`{part}` runs backwards; write the lower number first"
+            ));
+        }
+        if (last - first) as usize + ids.len() >= MOST_IDS {
+            return Err(format!("more than {MOST_IDS} shards"));
+        }
+        ids.extend(first..=last);
+    }
+    ids.sort_unstable();
+    ids.dedup();
+    Ok(Ids(ids))
+}
+
+/// When to stop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Until {
+    Ready,
+    Events(u64),
+    Event(String),
+    Seconds(u64),
+}
+
+fn parse_until(text: &str) -> Result<Until, String> {
+    let number = |text: &str| {
+        text.parse::<u64>()
+            .ok()
+            .filter(|n| *n > 0)
+            .ok_or_else(|| format!("`{text}` is no positive number"))
+    };
+    match text.split_once(':') {
+        None if text == "ready" => Ok(Until::Ready),
+        Some(("events", n)) => Ok(Until::Events(number(n)?)),
+        Some(("seconds", n)) => Ok(Until::Seconds(number(n)?)),
+        Some(("event", name)) if !name.is_empty() => Ok(Until::Event(name.to_ascii_uppercase())),
+        _ => Err("write ready, events:N, event:NAME or seconds:N".to_owned()),
+    }
+}
+
+fn parse_activity(text: &str) -> Result<Activity, String> {
+    let (kind, name) = text
+        .split_once(':')
+        .ok_or("write KIND:TEXT, such as playing:chess")?;
+    if name.trim().is_empty() {
+        return Err("the text is empty; write KIND:TEXT, such as playing:chess".to_owned());
+    }
+    Ok(Activity::new(
+        name,
+        kind.parse()
+            .map_err(|error: shardwright_tokio::ParseActivityKindError| error.to_string())?,
+    ))
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GatewayArgs {
+    #[command(flatten)]
+    pub(crate) access: Access,
+    /// pretty or json [default: pretty on a terminal, else json]
+    #[arg(long)]
+    pub(crate) format: Option<Format>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EmulateArgs {
+    /// Where to listen for REST and new sessions
+    #[arg(long, default_value = "127.0.0.1:0", value_name = "ADDR")]
+    pub(crate) listen: SocketAddr,
+    /// Where to listen for resumes, so that a restart can keep its ports
+    #[arg(long, default_value = "127.0.0.1:0", value_name = "ADDR")]
+    pub(crate) resume_listen: SocketAddr,
+    /// How many shards to recommend
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) shards: u64,
+    /// How many may identify in five seconds
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) max_concurrency: u64,
+    /// Events a second, a shard
+    #[arg(long, default_value_t = 5.0, value_name = "EVENTS/S")]
+    pub(crate) rate: f64,
+    /// A folder of payloads instead of the built-in ones
+    #[arg(long, value_name = "DIR")]
+    pub(crate) corpus: Option<PathBuf>,
+    /// What goes wrong: a built-in scenario (quiet, newcomer, stormy, random_cuts:N) or a file
+    #[arg(long, default_value = "quiet", value_name = "NAME|FILE")]
+    pub(crate) scenario: String,
+    /// After READY send this many events as fast as they are taken, then EMULATOR_DONE
+    #[arg(long, value_name = "N")]
+    pub(crate) flood: Option<u64>,
+    /// Speak TLS with a certificate made for the occasion
+    #[arg(long)]
+    pub(crate) tls: bool,
+    /// Write the certificate authority here
+    #[arg(long, value_name = "PEM", requires = "tls")]
+    pub(crate) ca_out: Option<PathBuf>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shard_lists_are_read() {
+        assert_eq!(parse_ids("0-3,7"), Ok(Ids(vec![0, 1, 2, 3, 7])));
+        assert_eq!(parse_ids(""), Ok(Ids(vec![])));
+        assert!(parse_ids("3-1").is_err());
+        assert!(parse_ids("a").is_err());
+        assert!(parse_ids("0-4294967295").is_err());
+    }
+
+    #[test]
+    fn ends_are_read() {
+        assert_eq!(parse_until("ready"), Ok(Until::Ready));
+        assert_eq!(parse_until("events:5"), Ok(Until::Events(5)));
+        assert_eq!(parse_until("event:ready"), Ok(Until::Event("READY".into())));
+        assert!(parse_until("events:0").is_err());
+        assert!(parse_until("never").is_err());
+    }
+
+    #[test]
+    fn the_flags_are_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,269 @@
+//! Commands on standard input: one JSON object a line.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use shardwright_tokio::{
+    Activity, ActivityKind, Bot, ChannelId, Command, GuildId, Members, Nonce, RequestGuildMembers,
+    Shards, Status, StatusUpdate, UserId, VoiceStateUpdate,
+};
+
+#[derive(Debug, Deserialize)]
+#[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
+pub(crate) enum Wish {
+    StatusUpdate {
+        #[serde(default)]
+        status: Option<String>,
+        #[serde(default)]
+        idle_since: Option<u64>,
+        #[serde(default)]
+        activity: Option<WishedActivity>,
+        #[serde(default)]
+        afk: bool,
+        #[serde(default)]
+        shards: WishedShards,
+    },
+    VoiceStateUpdate {
+        guild_id: GuildId,
+        channel_id: Option<ChannelId>,
+        #[serde(default)]
+        mute: bool,
+        #[serde(default)]
+        deaf: bool,
+    },
+    GuildRequestMembers {
+        guild_id: GuildId,
+        #[serde(default)]
+        query: Option<String>,
+        #[serde(default)]
+        limit: u32,
+        #[serde(default)]
+        user_ids: Option<Vec<UserId>>,
+        #[serde(default)]
+        presences: bool,
+        #[serde(default)]
+        nonce: Option<String>,
+    },
+    RequestSoundboardSounds {
+        guild_ids: Vec<GuildId>,
+        #[serde(default)]
+        shards: WishedShards,
+    },
+    Disconnect {
+        #[serde(default)]
+        keep: bool,
+    },
+}
+
+/// `send` apart: its payload stays as written, which a tagged enum cannot keep.
+#[derive(Debug, Deserialize)]
+struct Send<'a> {
+    #[serde(rename = "do")]
+    what: &'a str,
+    shard: u32,
+    #[serde(borrow)]
+    payload: &'a RawValue,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WishedActivity {
+    #[serde(rename = "type", default)]
+    kind: Option<String>,
+    name: String,
+    #[serde(default)]
+    url: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum WishedShards {
+    Only(Vec<u32>),
+    All(String),
+    #[default]
+    NotSaid,
+}
+
+/// What a line asks for.
+pub(crate) enum Order {
+    Send {
+        op: u8,
+        nonce: Option<String>,
+        command: Command,
+        to: Shards,
+    },
+    Disconnect {
+        keep: bool,
+    },
+}
+
+/// Reads one line. The error says what is wrong with it.
+pub(crate) fn read(line: &str) -> Result<Order, String> {
+    if let Ok(send) = serde_json::from_str::<Send<'_>>(line)
+        && send.what == "send"
+    {
+        let command = Command::raw(send.payload.get()).map_err(|error| error.to_string())?;
+        return Ok(Order::Send {
+            op: command.op(),
+            nonce: None,
+            command,
+            to: Shards::Only(vec![send.shard]),
+        });
+    }
+    let wish: Wish = serde_json::from_str(line).map_err(|error| error.to_string())?;
+    let (command, to, nonce) = match wish {
+        Wish::Disconnect { keep } => return Ok(Order::Disconnect { keep }),
+        Wish::StatusUpdate {
+            status,
+            idle_since,
+            activity,
+            afk,
+            shards,
+        } => {
+            let status: Status = status
+                .as_deref()
+                .unwrap_or("online")
+                .parse()
+                .map_err(|error: shardwright_tokio::ParseStatusError| error.to_string())?;
+            let mut update = match status {
+                Status::Idle => StatusUpdate::idle(idle_since),
+                other => StatusUpdate::new(other),
+            };
+            if let Some(wished) = activity {
+                update = update.activity(wished.activity()?);
+            }
+            (
+                Command::status_update(update.afk(afk)),
+                shards.read()?,
+                None,
+            )
+        }
+        Wish::VoiceStateUpdate {
+            guild_id,
+            channel_id,
+            mute,
+            deaf,
+        } => {
+            let update = VoiceStateUpdate {
+                guild: guild_id,
+                channel: channel_id,
+                self_mute: mute,
+                self_deaf: deaf,
+            };
+            (
+                Command::voice_state_update(update),
+                Shards::Guild(guild_id),
+                None,
+            )
+        }
+        Wish::GuildRequestMembers {
+            guild_id,
+            query,
+            limit,
+            user_ids,
+            presences,
+            nonce,
+        } => {
+            let who = match (user_ids, query) {
+                (Some(_), Some(_)) => return Err("give query or user_ids, not both".to_owned()),
+                (Some(ids), None) => Members::Ids(ids),
+                (None, prefix) => Members::Query {
+                    prefix: prefix.unwrap_or_default(),
+                    limit,
+                },
+            };
+            let mut request = RequestGuildMembers::new(guild_id, who).presences(presences);
+            if let Some(nonce) = &nonce {
+                request =
+                    request.nonce(Nonce::new(nonce.as_str()).map_err(|error| error.to_string())?);
+            }
+            (
+                Command::request_guild_members(request),
+                Shards::Guild(guild_id),
+                nonce,
+            )
+        }
+        Wish::RequestSoundboardSounds { guild_ids, shards } => (
+            Command::request_soundboard_sounds(guild_ids),
+            shards.read()?,
+            None,
+        ),
+    };
+    let command = command.map_err(|error| error.to_string())?;
+    Ok(Order::Send {
+        op: command.op(),
+        nonce,
+        command,
+        to,
+    })
+}
+
+impl WishedShards {
+    fn read(self) -> Result<Shards, String> {
+        match self {
+            Self::Only(ids) => Ok(Shards::Only(ids)),
+            Self::NotSaid => Ok(Shards::All),
+            Self::All(word) if word == "all" => Ok(Shards::All),
+            Self::All(word) => Err(format!(
+                "shards: `{word}` is neither \"all\" nor a list of numbers"
+            )),
+        }
+    }
+}
+
+impl WishedActivity {
+    fn activity(self) -> Result<Activity, String> {
+        if let Some(url) = self.url {
+            return Activity::streaming(self.name, url).map_err(|error| error.to_string());
+        }
+        let kind: ActivityKind = self
+            .kind
+            .as_deref()
+            .unwrap_or("playing")
+            .parse()
+            .map_err(|error: shardwright_tokio::ParseActivityKindError| error.to_string())?;
+        Ok(Activity::new(self.name, kind))
+    }
+}
+
+/// Gives a command to the bot.
+pub(crate) async fn give(bot: Bot, command: Command, to: Shards) -> Result<(), String> {
+    bot.send(command, to)
+        .await
+        .map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_is_read() {
+        for line in [
+            r#"{"do":"status_update","status":"idle","idle_since":null,"activity":{"type":"watching","name":"x"},"afk":false,"shards":"all"}"#,
+            r#"{"do":"status_update","shards":[0,1]}"#,
+            r#"{"do":"voice_state_update","guild_id":"41771983423143937","channel_id":null,"mute":false,"deaf":true}"#,
+            r#"{"do":"guild_request_members","guild_id":"41771983423143937","query":"","limit":0,"nonce":"n"}"#,
+            r#"{"do":"guild_request_members","guild_id":"41771983423143937","user_ids":["1"]}"#,
+            r#"{"do":"request_soundboard_sounds","guild_ids":["41771983423143937"]}"#,
+            r#"{"do":"send","shard":0,"payload":{"op":3,"d":{"since":null}}}"#,
+            r#"{"do":"disconnect","keep":true}"#,
+        ] {
+            assert!(read(line).is_ok(), "{line}: {:?}", read(line).err());
+        }
+    }
+
+    #[test]
+    fn a_bad_line_is_refused() {
+        for line in [
+            "",
+            "x",
+            "[]",
+            r#"{"do":"dance"}"#,
+            r#"{"do":"send","shard":0,"payload":{"op":2,"d":{}}}"#,
+            r#"{"do":"status_update","shards":"some"}"#,
+            r#"{"do":"guild_request_members","guild_id":"abc"}"#,
+        ] {
+            assert!(read(line).is_err(), "{line}");
+        }
+    }
+}

@@ -1,0 +1,328 @@
+//! `shardwright watch`: connect and stream events.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead, IsTerminal};
+use std::pin::pin;
+use std::time::Duration;
+
+use serde_json::json;
+use shardwright_tokio::{
+    Bot, ConnectError, Event, EventFilter, Events, Options, ShardId, Shards, Status, StatusUpdate,
+    StopReason, connect_bot,
+};
+use tokio::sync::mpsc;
+
+use crate::args::{Format, Until, WatchArgs};
+use crate::commands::{self, Order};
+use crate::screen::{Counts, Screen};
+use crate::signals::Interrupts;
+use crate::{INTERRUPTED, Outcome, emulate, gateway};
+
+pub(crate) async fn run(args: WatchArgs, verbose: u8) -> Outcome {
+    let usage_error = |what: &str| {
+        eprintln!("shardwright: {what}");
+        Outcome::Usage
+    };
+    let mut options = Options::new(args.intents);
+    options.shards = args.plan();
+    options.compression = args.compress;
+    options.overflow = args.overflow.into();
+    options.stay_on_host = args.stay_on_host;
+    options.start_tries = args.access.tries;
+    if !args.only.is_empty() {
+        options.filter = EventFilter::only(
+            args.only
+                .iter()
+                .map(|name| name.trim().to_ascii_uppercase()),
+        );
+    }
+    if args.presence.is_some() || args.activity.is_some() {
+        let mut presence = StatusUpdate::new(args.presence.unwrap_or(Status::Online));
+        if let Some(activity) = args.activity.clone() {
+            presence = presence.activity(activity);
+        }
+        if let Err(error) = presence.check() {
+            return usage_error(&error.to_string());
+        }
+        options.presence = Some(presence);
+    }
+    options.tls = match args.access.tls() {
+        Ok(tls) => tls,
+        Err(error) => return usage_error(&error.0),
+    };
+    let given = match args.access.token() {
+        Ok(given) => given,
+        Err(error) => return usage_error(&error.0),
+    };
+    let terminal = std::io::stdout().is_terminal();
+    let format = args.format.unwrap_or(if terminal {
+        Format::Pretty
+    } else {
+        Format::Json
+    });
+    // Kept until the end: it stops when dropped.
+    let mut _emulator = None;
+    let token = match (given, &args.access.api) {
+        (Some(token), api) => {
+            if let Some(api) = api {
+                options.api = api.clone();
+            }
+            token
+        }
+        (None, Some(api)) => {
+            options.api = api.clone();
+            match args.access.token_or_placeholder() {
+                Ok(token) => token,
+                Err(error) => return usage_error(&error.0),
+            }
+        }
+        (None, None) => {
+            let emulator = match emulate::for_newcomers() {
+                Ok(emulator) => emulator,
+                Err(error) => {
+                    eprintln!("shardwright: {error}");
+                    return Outcome::Internal;
+                }
+            };
+            eprintln!(
+                "no DISCORD_TOKEN: streaming from an emulated gateway at {}",
+                emulator.api_base()
+            );
+            let (api, token) = (
+                shardwright_tokio::ApiBase::parse(&emulator.api_base()),
+                shardwright_tokio::Token::new("emulated"),
+            );
+            _emulator = Some(emulator);
+            match (api, token) {
+                (Ok(api), Ok(token)) => {
+                    options.api = api;
+                    token
+                }
+                _ => return Outcome::Internal,
+            }
+        }
+    };
+    let mut screen = Screen::new(format, args.data, verbose > 0);
+    let mut interrupts = Interrupts::new();
+    let seconds = match &args.until {
+        Some(Until::Seconds(seconds)) => Duration::from_secs(*seconds),
+        _ => Duration::from_secs(u64::from(u32::MAX)),
+    };
+    let mut time_is_up = pin!(tokio::time::sleep(seconds));
+    let connected = tokio::select! {
+        connected = connect_bot(token, options) => connected,
+        () = interrupts.next() => Err(ConnectError::Stopped),
+        () = &mut time_is_up => Err(ConnectError::Stopped),
+    };
+    let (bot, events) = match connected {
+        Ok(connected) => connected,
+        Err(error) => {
+            let (why, outcome) = match &error {
+                ConnectError::Fetch(fault) => {
+                    eprintln!("shardwright: {error}");
+                    (StopReason::Fetch(fault.clone()), gateway::failed(&error))
+                }
+                ConnectError::Stopped => (StopReason::Requested, Outcome::Done),
+                _ => {
+                    eprintln!("shardwright: {error}");
+                    return Outcome::Internal;
+                }
+            };
+            let states = Vec::new();
+            screen.show(&Event::Stopped { why, states });
+            screen.summary(&Counts::default(), 0);
+            return outcome;
+        }
+    };
+    let watch = Watch {
+        bot,
+        events,
+        screen,
+        until: args.until,
+        counts: Counts::default(),
+        shards: BTreeSet::new(),
+        outcome: Outcome::Done,
+    };
+    watch.run(interrupts, time_is_up, args.stdin).await
+}
+
+fn reached(until: &Option<Until>, event: &Event<'_>, counts: &Counts) -> bool {
+    match (until, event) {
+        (Some(Until::Ready), Event::ConnectedAllShards { .. }) => true,
+        (Some(Until::Events(n)), Event::Dispatch(_)) => counts.events >= *n,
+        (Some(Until::Event(name)), Event::Dispatch(event)) => event.name() == name,
+        _ => false,
+    }
+}
+
+/// A bot that is being watched.
+struct Watch {
+    bot: Bot,
+    events: Events,
+    screen: Screen,
+    until: Option<Until>,
+    counts: Counts,
+    /// Those that have shown themselves.
+    shards: BTreeSet<ShardId>,
+    outcome: Outcome,
+}
+
+impl Watch {
+    async fn run(
+        mut self,
+        mut interrupts: Interrupts,
+        mut time_is_up: std::pin::Pin<&mut tokio::time::Sleep>,
+        stdin: bool,
+    ) -> Outcome {
+        let mut lines = lines_of_stdin(stdin);
+        let mut listening = stdin;
+        let (tell, mut answers) = mpsc::unbounded_channel();
+        let mut interrupted = false;
+        let mut stopping = false;
+        loop {
+            let mut stop = None;
+            tokio::select! {
+                biased;
+                () = interrupts.next() => {
+                    if interrupted {
+                        self.screen.flush();
+                        std::process::exit(INTERRUPTED);
+                    }
+                    interrupted = true;
+                    stop = Some(false);
+                }
+                () = &mut time_is_up, if !stopping => stop = Some(false),
+                Some(answer) = answers.recv() => self.screen.json(answer),
+                line = lines.recv(), if listening => match line {
+                    // The end of the input is no disconnect.
+                    None => listening = false,
+                    Some(line) => stop = self.command(&line, &tell),
+                },
+                event = self.events.next() => {
+                    let Some(event) = event else { break };
+                    if self.event(&event) {
+                        stop = Some(false);
+                    }
+                }
+                // Only when nothing else is ready.
+                () = std::future::ready(()), if self.screen.is_waiting() => self.screen.flush(),
+            }
+            if self.screen.is_closed() {
+                stop = stop.or(Some(false));
+            }
+            if let Some(keep) = stop
+                && !stopping
+            {
+                stopping = true;
+                let bot = self.bot.clone();
+                tokio::spawn(async move {
+                    if keep {
+                        bot.disconnect_keeping_sessions().await;
+                    } else {
+                        bot.disconnect().await;
+                    }
+                });
+            }
+        }
+        self.screen.summary(&self.counts, self.events.dropped());
+        self.outcome
+    }
+
+    /// Shows an event. True if it is the one to stop at.
+    fn event(&mut self, event: &Event<'_>) -> bool {
+        self.counts.count(event);
+        self.screen.show(event);
+        self.shards.extend(event.shard());
+        if let Event::ShardStopped {
+            why: StopReason::Fatal { .. },
+            ..
+        }
+        | Event::Stopped {
+            why: StopReason::Fatal { .. } | StopReason::ReShardRequired,
+            ..
+        } = event
+        {
+            self.outcome = Outcome::Refused;
+        }
+        reached(&self.until, event, &self.counts)
+    }
+
+    /// Carries out a line of standard input; how to stop, if that is what it says.
+    fn command(
+        &mut self,
+        line: &str,
+        tell: &mpsc::UnboundedSender<serde_json::Value>,
+    ) -> Option<bool> {
+        if line.trim().is_empty() {
+            return None;
+        }
+        match commands::read(line) {
+            Err(why) => self
+                .screen
+                .json(json!({"type":"rejected","what":line,"why":why})),
+            Ok(Order::Disconnect { keep }) => return Some(keep),
+            Ok(Order::Send {
+                op,
+                nonce,
+                command,
+                to,
+            }) => {
+                let shards = self.numbers(&to);
+                let (bot, tell) = (self.bot.clone(), tell.clone());
+                tokio::spawn(async move {
+                    // Nobody listens any more once the bot has ended.
+                    match commands::give(bot, command, to).await {
+                        Ok(()) => {
+                            for shard in shards {
+                                let _ = tell.send(
+                                    json!({"type":"sent","shard":shard,"op":op,"nonce":nonce}),
+                                );
+                            }
+                        }
+                        Err(why) => {
+                            let what = format!("op {op}");
+                            let _ = tell.send(json!({"type":"rejected","what":what,"why":why}));
+                        }
+                    }
+                });
+            }
+        }
+        None
+    }
+
+    /// The numbers of the shards that a command goes to; those that are not up yet are not known.
+    fn numbers(&self, to: &Shards) -> Vec<Option<u32>> {
+        let known = match to {
+            Shards::Only(numbers) => numbers.clone(),
+            Shards::Guild(guild) => {
+                let owner = self.shards.iter().find(|shard| shard.owns(*guild));
+                owner.iter().map(|shard| shard.number()).collect()
+            }
+            _ => self.shards.iter().map(|shard| shard.number()).collect(),
+        };
+        if known.is_empty() {
+            return vec![None];
+        }
+        known.into_iter().map(Some).collect()
+    }
+}
+
+/// Lines of standard input, read by a thread of its own: such a read cannot be given up.
+fn lines_of_stdin(wanted: bool) -> mpsc::Receiver<String> {
+    let (says, lines) = mpsc::channel(64);
+    if wanted {
+        std::thread::spawn(move || {
+            let mut input = std::io::stdin().lock();
+            let mut line = Vec::new();
+            while matches!(input.read_until(b'\n', &mut line), Ok(1..)) {
+                // What is not UTF-8 is refused like any other bad line.
+                let text = String::from_utf8_lossy(&line).trim_end().to_owned();
+                if says.blocking_send(text).is_err() {
+                    break;
+                }
+                line.clear();
+            }
+        });
+    }
+    lines
+}

@@ -1,0 +1,373 @@
+//! The command as a whole, against the emulated gateway: lines, exit codes, signals.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use shardwright_testkit::emulator::{DONE, Emulator};
+use shardwright_testkit::scenario::Effect;
+use shardwright_testkit::server::{Seen, ServerConfig, Target, Tokens};
+
+fn emulator(change: impl FnOnce(&mut ServerConfig)) -> Emulator {
+    Emulator::builder().configure(change).start().unwrap()
+}
+
+/// The command with nothing of the caller's environment that it heeds.
+fn shardwright(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_shardwright"));
+    for name in ["DISCORD_TOKEN", "DISCORD_API", "RUST_LOG"] {
+        command.env_remove(name);
+    }
+    command
+        .args(args)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+fn run(args: &[&str]) -> Output {
+    shardwright(args).output().unwrap()
+}
+
+fn watch(emulator: &Emulator, more: &[&str]) -> Output {
+    let api = emulator.api_base();
+    run(&[&["watch", "--api", &api, "--format", "json"], more].concat())
+}
+
+fn lines(output: &[u8]) -> Vec<Value> {
+    let text = std::str::from_utf8(output).unwrap();
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+fn types(lines: &[Value]) -> Vec<&str> {
+    lines
+        .iter()
+        .map(|line| line["type"].as_str().unwrap())
+        .collect()
+}
+
+/// That every run ends in the two last lines, each once.
+fn assert_ended(lines: &[Value]) {
+    let types = types(lines);
+    assert!(types.ends_with(&["stopped", "summary"]), "{types:?}");
+    assert_eq!(types.iter().filter(|name| **name == "stopped").count(), 1);
+    assert_eq!(types.iter().filter(|name| **name == "summary").count(), 1);
+    let times: Vec<_> = lines.iter().map(|line| line["t"].as_u64()).collect();
+    assert!(times.iter().all(Option::is_some) && times.is_sorted());
+}
+
+fn code(output: &Output) -> Option<i32> {
+    output.status.code()
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// A command that is talked to.
+struct Running {
+    child: Child,
+    out: Option<BufReader<std::process::ChildStdout>>,
+}
+
+impl Running {
+    fn start(command: &mut Command) -> Self {
+        let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+        let out = child.stdout.take().map(BufReader::new);
+        Self { child, out }
+    }
+
+    fn say(&mut self, line: &str) {
+        writeln!(self.child.stdin.as_mut().unwrap(), "{line}").unwrap();
+    }
+
+    /// The next line of this type.
+    fn line(&mut self, wanted: &str) -> Value {
+        loop {
+            let mut text = String::new();
+            let out = self.out.as_mut().unwrap();
+            assert_ne!(out.read_line(&mut text).unwrap(), 0, "no {wanted}");
+            let line: Value = serde_json::from_str(&text).unwrap();
+            if line["type"] == wanted {
+                return line;
+            }
+        }
+    }
+
+    fn signal(&self, name: &str) {
+        let status = Command::new("kill")
+            .args([&format!("-{name}"), &self.child.id().to_string()])
+            .status();
+        assert!(status.unwrap().success());
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn watching(emulator: &Emulator, more: &[&str]) -> Running {
+    let api = emulator.api_base();
+    Running::start(&mut shardwright(
+        &[&["watch", "--api", &api, "--format", "json"], more].concat(),
+    ))
+}
+
+#[test]
+fn gateway_prints_what_discord_says() {
+    let emulator = emulator(|config| {
+        config.shards = 32;
+        config.max_concurrency = 16;
+    });
+    let api = emulator.api_base();
+    let output = run(&["gateway", "--api", &api]);
+    assert_eq!(code(&output), Some(0), "{}", said(&output));
+    let info = &lines(&output.stdout)[0];
+    assert_eq!(info["shards"], 32);
+    assert_eq!(info["session_start_limit"]["max_concurrency"], 16);
+    let output = run(&["gateway", "--api", &api, "--format", "pretty"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        text.contains("32 recommended") && text.contains("about 5 s"),
+        "{text}"
+    );
+}
+
+#[test]
+fn failures_have_their_exit_codes() {
+    let emulator = emulator(|config| config.tokens = Tokens::These(["another".to_owned()].into()));
+    let api = emulator.api_base();
+    for verb in ["gateway", "watch"] {
+        let refused = run(&[verb, "--api", &api]);
+        assert_eq!(code(&refused), Some(3), "{}", said(&refused));
+        assert!(said(&refused).contains("401"), "{}", said(&refused));
+        let unreachable = run(&[verb, "--api", "http://127.0.0.1:9", "--tries", "1"]);
+        assert_eq!(code(&unreachable), Some(4), "{}", said(&unreachable));
+    }
+    for usage in [
+        &["gateway", "--api", "ftp://h"][..],
+        &["gateway"],
+        &["watch", "--intents", "nonsense"],
+        &["watch", "--until", "never"],
+        &["gateway", "--api", &api, "--ca-file", "/nonexistent"],
+        &["watch", "--token-file", "/nonexistent"],
+        &["watch", "--token", "secret"],
+    ] {
+        let output = run(usage);
+        assert_eq!(code(&output), Some(2), "{usage:?} {}", said(&output));
+        assert!(output.stdout.is_empty());
+    }
+    let odd = shardwright(&["watch", "--api", &api])
+        .env("DISCORD_TOKEN", "two words")
+        .output()
+        .unwrap();
+    assert_eq!(code(&odd), Some(2));
+    assert!(!said(&odd).contains("two words"), "{}", said(&odd));
+}
+
+#[test]
+fn a_failed_start_ends_in_the_last_two_lines_too() {
+    let emulator = emulator(|config| config.tokens = Tokens::These(["another".to_owned()].into()));
+    let output = watch(&emulator, &[]);
+    assert_eq!(types(&lines(&output.stdout)), ["stopped", "summary"]);
+}
+
+#[test]
+fn watch_until_ready_says_what_happened() {
+    let emulator = emulator(|config| {
+        config.shards = 2;
+        config.max_concurrency = 2;
+    });
+    let output = watch(&emulator, &["--until", "ready", "--data"]);
+    assert_eq!(code(&output), Some(0), "{}", said(&output));
+    let lines = lines(&output.stdout);
+    assert_ended(&lines);
+    let types = types(&lines);
+    for name in ["connecting", "hello", "identifying", "ready", "dispatch"] {
+        assert!(types.contains(&name), "{name} in {types:?}");
+    }
+    let ready = lines.iter().find(|line| line["name"] == "READY").unwrap();
+    assert!(ready["d"]["session_id"].is_string());
+    let all = lines
+        .iter()
+        .find(|line| line["type"] == "connected_all_shards");
+    assert_eq!(all.unwrap()["shards"], 2);
+    assert_eq!(lines.last().unwrap()["identifies"], 2);
+}
+
+#[test]
+fn only_what_is_wanted_is_delivered() {
+    let emulator = emulator(|_| {});
+    let more = [
+        "--until",
+        "seconds:1",
+        "--only",
+        "ready",
+        "--compress",
+        "zstd",
+    ];
+    let lines = lines(&watch(&emulator, &more).stdout);
+    assert_ended(&lines);
+    let names: Vec<_> = lines
+        .iter()
+        .filter_map(|line| line["name"].as_str())
+        .collect();
+    assert_eq!(names, ["READY"]);
+}
+
+#[test]
+fn a_certificate_of_ones_own_is_trusted() {
+    let emulator = Emulator::builder().tls().start().unwrap();
+    let path = std::env::temp_dir().join(format!("shardwright-ca-{}.pem", std::process::id()));
+    std::fs::write(&path, emulator.ca_pem().unwrap()).unwrap();
+    let trusting = ["--ca-file", path.to_str().unwrap(), "--until", "ready"];
+    let output = watch(&emulator, &trusting);
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(code(&output), Some(0), "{}", said(&output));
+    let output = watch(&emulator, &["--tries", "1"]);
+    assert_eq!(code(&output), Some(4), "{}", said(&output));
+}
+
+#[test]
+fn a_fatal_close_code_is_exit_code_3() {
+    let emulator = emulator(|config| config.allowed_intents = 1);
+    let output = watch(&emulator, &["--intents", "guilds,guild-messages"]);
+    assert_eq!(code(&output), Some(3), "{}", said(&output));
+    let lines = lines(&output.stdout);
+    assert_ended(&lines);
+    let stopped = lines.iter().find(|line| line["type"] == "stopped").unwrap();
+    assert_eq!(stopped["code"], 4014);
+}
+
+#[test]
+fn with_nothing_set_up_an_emulated_gateway_is_watched() {
+    let output = run(&["watch", "--format", "json", "--until", "events:3"]);
+    assert_eq!(code(&output), Some(0), "{}", said(&output));
+    assert_eq!(said(&output).lines().count(), 1, "{}", said(&output));
+    let lines = lines(&output.stdout);
+    assert_ended(&lines);
+    assert!(
+        types(&lines)
+            .iter()
+            .filter(|name| **name == "dispatch")
+            .count()
+            >= 3
+    );
+}
+
+#[test]
+fn commands_come_on_standard_input() {
+    let emulator = emulator(|_| {});
+    let mut watch = watching(&emulator, &["--stdin"]);
+    watch.line("connected_all_shards");
+    watch.say(r#"{"do":"dance"}"#);
+    let rejected = watch.line("rejected");
+    assert_eq!(rejected["what"], r#"{"do":"dance"}"#);
+    watch.say(r#"{"do":"status_update","status":"dnd"}"#);
+    let sent = watch.line("sent");
+    assert_eq!((&sent["op"], &sent["shard"]), (&3.into(), &0.into()));
+    watch.say(r#"{"do":"send","shard":7,"payload":{"op":3,"d":{}}}"#);
+    watch.line("rejected");
+    watch.say(r#"{"do":"disconnect","keep":true}"#);
+    let stopped = watch.line("stopped");
+    assert!(stopped["states"][0]["session_id"].is_string(), "{stopped}");
+    watch.line("summary");
+    assert_eq!(watch.child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn the_end_of_the_input_is_no_disconnect() {
+    let emulator = emulator(|_| {});
+    let output = watch(&emulator, &["--stdin", "--until", "ready"]);
+    assert_eq!(code(&output), Some(0), "{}", said(&output));
+    assert!(types(&lines(&output.stdout)).contains(&"connected_all_shards"));
+}
+
+#[test]
+fn signals_stop_in_order() {
+    for name in ["INT", "TERM"] {
+        let emulator = emulator(|_| {});
+        let mut watch = watching(&emulator, &[]);
+        watch.line("connected_all_shards");
+        watch.signal(name);
+        watch.line("stopped");
+        watch.line("summary");
+        assert_eq!(watch.child.wait().unwrap().code(), Some(0));
+        let final_close = Seen::ClosedByClient {
+            code: 1000,
+            answer: false,
+        };
+        let entries = |log: &shardwright_testkit::server::Log| {
+            log.entries().iter().any(|entry| entry.what == final_close)
+        };
+        assert!(emulator.wait_for(entries, Duration::from_secs(10)));
+    }
+}
+
+#[test]
+fn a_second_signal_leaves_at_once() {
+    let emulator = emulator(|_| {});
+    let mut watch = watching(&emulator, &[]);
+    watch.line("connected_all_shards");
+    // It will not answer the close frame.
+    emulator.play(&Target::All, &[Effect::Stall]);
+    watch.signal("INT");
+    std::thread::sleep(Duration::from_millis(300));
+    watch.signal("INT");
+    let began = Instant::now();
+    assert_eq!(watch.child.wait().unwrap().code(), Some(130));
+    assert!(began.elapsed() < Duration::from_secs(3));
+}
+
+#[test]
+fn a_closed_output_is_an_orderly_stop() {
+    let emulator = emulator(|config| config.rate = 100.0);
+    let mut watch = watching(&emulator, &[]);
+    watch.line("connected_all_shards");
+    drop(watch.out.take());
+    assert_eq!(watch.child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_flood_comes_out_whole() {
+    let emulator = emulator(|_| {});
+    let mut watch = watching(&emulator, &["--until", &format!("event:{DONE}")]);
+    watch.line("connected_all_shards");
+    let began = Instant::now();
+    emulator.flood(&Target::All, 20_000);
+    let mut last = None;
+    for _ in 0..=20_000 {
+        let seq = watch.line("dispatch")["seq"].as_u64();
+        assert!(last.is_none() || seq == last.map(|last: u64| last + 1));
+        last = seq;
+    }
+    watch.line("stopped");
+    assert!(watch.line("summary")["events"].as_u64() > Some(20_000));
+    println!("{:?}", began.elapsed());
+}
+
+#[test]
+fn emulate_serves_any_bot() {
+    let args = ["emulate", "--rate", "0", "--flood", "100", "--shards", "2"];
+    let mut emulate = Running::start(&mut shardwright(&args));
+    let mut api = String::new();
+    emulate.out.as_mut().unwrap().read_line(&mut api).unwrap();
+    let more = ["--format", "json", "--until", "event:EMULATOR_DONE"];
+    for _ in 0..2 {
+        let args = [&["watch", "--shards", "1", "--api", api.trim()], &more[..]].concat();
+        let output = run(&args);
+        assert_eq!(code(&output), Some(0), "{}", said(&output));
+        let lines = lines(&output.stdout);
+        assert_ended(&lines);
+        assert!(lines.last().unwrap()["events"].as_u64() > Some(100));
+    }
+    emulate.signal("INT");
+    assert_eq!(emulate.child.wait().unwrap().code(), Some(0));
+}

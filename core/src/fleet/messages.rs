@@ -1,0 +1,293 @@
+//! What the fleet, its shards and its runtime say to each other: plain data.
+
+use crate::{
+    Action, Answer, ApiBase, Command, CommandId, Compression, ConnId, Event, EventFilter,
+    FetchFault, GatewayInfo, GatewayRequest, GatewayUrl, GuildId, IfNotReady, Input, Intents,
+    ShardConfig, ShardId, ShardLimits, ShardState, StatusUpdate, Stop, StopReason, Token, Wait,
+};
+
+/// Which shards a bot runs here.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ShardPlan {
+    /// As many as Discord recommends, all of them.
+    #[default]
+    Recommended,
+    /// All of this many.
+    Total(u32),
+    /// Only these numbers. An empty list is legal: a fleet lives until it is told to stop.
+    Ids {
+        /// The numbers.
+        ids: Vec<u32>,
+        /// Of how many; what Discord recommends if `None`.
+        total: Option<u32>,
+    },
+}
+
+/// What every shard of a bot has in common.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ShardTemplate {
+    /// Which events Discord sends.
+    pub intents: Intents,
+    /// How the gateway compresses what it sends.
+    pub compression: Compression,
+    /// The presence of new sessions.
+    pub presence: Option<StatusUpdate>,
+    /// See [`ShardConfig::large_threshold`].
+    pub large_threshold: Option<u8>,
+    /// See [`ShardConfig::capabilities`].
+    pub capabilities: Option<u64>,
+    /// See [`ShardConfig::stay_on_host`].
+    pub stay_on_host: bool,
+    /// Which events are handed over.
+    pub filter: EventFilter,
+    /// Deadlines, sizes and delays.
+    pub limits: ShardLimits,
+}
+
+impl ShardTemplate {
+    /// The configuration of one shard.
+    #[must_use]
+    pub fn config(&self, shard: ShardId, token: Token, url: GatewayUrl) -> ShardConfig {
+        let mut config = ShardConfig::new(shard, token, self.intents, url);
+        config.compression = self.compression;
+        config.presence = self.presence.clone();
+        config.large_threshold = self.large_threshold;
+        config.capabilities = self.capabilities;
+        config.stay_on_host = self.stay_on_host;
+        config.filter = self.filter.clone();
+        config.limits = self.limits.clone();
+        config
+    }
+}
+
+/// How a bot is configured.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct FleetConfig {
+    /// Discord's REST API.
+    pub api: ApiBase,
+    /// The bot's token.
+    pub token: Token,
+    /// Which shards run here.
+    pub plan: ShardPlan,
+    /// What they have in common.
+    pub template: ShardTemplate,
+    /// Sessions to resume; those of shards that are not planned are left alone.
+    pub states: Vec<ShardState>,
+    /// How often the gateway's address is asked for before giving up; `None`: without end.
+    pub tries: Option<u32>,
+}
+
+impl FleetConfig {
+    /// The defaults: Discord itself, all shards that it recommends.
+    #[must_use]
+    pub fn new(token: Token, intents: Intents) -> Self {
+        Self {
+            api: ApiBase::default(),
+            token,
+            plan: ShardPlan::default(),
+            template: ShardTemplate {
+                intents,
+                compression: Compression::default(),
+                presence: None,
+                large_threshold: None,
+                capabilities: None,
+                stay_on_host: false,
+                filter: EventFilter::default(),
+                limits: ShardLimits::default(),
+            },
+            states: Vec::new(),
+            tries: None,
+        }
+    }
+}
+
+/// Which shards a command is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Shards {
+    /// Every shard here.
+    All,
+    /// These numbers.
+    Only(Vec<u32>),
+    /// The one that owns this guild.
+    Guild(GuildId),
+}
+
+/// Something that happened, told to the fleet.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum FleetInput {
+    /// Begin.
+    Start,
+    /// The answer to [`FleetAction::Fetch`].
+    Fetched(Result<GatewayInfo, FetchFault>),
+    /// A shard reports.
+    Report {
+        /// Which.
+        shard: ShardId,
+        /// What.
+        report: ShardReport,
+    },
+    /// The bot wants something sent.
+    Command {
+        /// The caller's number for it.
+        id: CommandId,
+        /// Which shards.
+        to: Shards,
+        /// The checked payload.
+        command: Command,
+        /// What to do on a shard that is not READY.
+        if_not_ready: IfNotReady,
+    },
+    /// End the bot.
+    Stop(Stop),
+    /// Time has passed.
+    Tick,
+}
+
+/// The rare things a shard tells the fleet.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum ShardReport {
+    /// It asks for its turn to identify.
+    WantIdentify {
+        /// On this connection.
+        conn: ConnId,
+    },
+    /// It gives its turn back.
+    WithdrawIdentify {
+        /// On this connection.
+        conn: ConnId,
+    },
+    /// Its Identify has left.
+    IdentifySent {
+        /// On this connection.
+        conn: ConnId,
+    },
+    /// READY or RESUMED.
+    Up,
+    /// It lost a connection, or could not make one.
+    Down,
+    /// What became of a command.
+    Answer {
+        /// The caller's number.
+        id: CommandId,
+        /// Its fate.
+        answer: Answer,
+    },
+    /// It has ended.
+    Stopped {
+        /// Why.
+        why: StopReason,
+        /// Its final state.
+        state: ShardState,
+    },
+}
+
+impl ShardReport {
+    /// What the fleet has to know of a shard's action, if anything.
+    #[must_use]
+    pub fn from_action(action: &Action<'_>) -> Option<Self> {
+        Some(match action {
+            Action::WantIdentify { conn } => Self::WantIdentify { conn: *conn },
+            Action::WithdrawIdentify { conn } => Self::WithdrawIdentify { conn: *conn },
+            Action::IdentifySent { conn } => Self::IdentifySent { conn: *conn },
+            Action::Answer { id, answer } => Self::Answer {
+                id: *id,
+                answer: answer.clone(),
+            },
+            Action::Emit(Event::Ready { .. } | Event::Resumed { .. }) => Self::Up,
+            Action::Emit(Event::Disconnected { .. }) => Self::Down,
+            Action::Emit(Event::ShardStopped { why, state, .. }) => Self::Stopped {
+                why: why.clone(),
+                state: state.clone(),
+            },
+            _ => return None,
+        })
+    }
+}
+
+/// What the fleet tells a shard.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum ToShard {
+    /// Its turn to identify.
+    IdentifyGranted {
+        /// On this connection.
+        conn: ConnId,
+    },
+    /// Send this.
+    Command {
+        /// The caller's number for it.
+        id: CommandId,
+        /// The checked payload.
+        command: Command,
+        /// What to do if it is not READY.
+        if_not_ready: IfNotReady,
+    },
+    /// End.
+    Stop(Stop),
+}
+
+impl ToShard {
+    /// The input for the shard's machine.
+    #[must_use]
+    pub fn into_input(self) -> Input {
+        match self {
+            Self::IdentifyGranted { conn } => Input::IdentifyGranted { conn },
+            Self::Command {
+                id,
+                command,
+                if_not_ready,
+            } => Input::Command {
+                id,
+                command,
+                if_not_ready,
+            },
+            Self::Stop(how) => Input::Stop(how),
+        }
+    }
+}
+
+/// A shard to bring to life: make its [`ShardMachine`](crate::ShardMachine) and tell it `Start`.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ShardStart {
+    /// Its configuration.
+    pub config: ShardConfig,
+    /// The session to resume.
+    pub state: Option<ShardState>,
+    /// The seed of its random delays.
+    pub seed: u64,
+}
+
+/// One thing to do for the fleet.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum FleetAction {
+    /// Perform this request; answer with [`FleetInput::Fetched`].
+    Fetch(GatewayRequest),
+    /// Bring a shard to life.
+    StartShard(Box<ShardStart>),
+    /// Carry a message to a shard.
+    Tell {
+        /// Which.
+        shard: ShardId,
+        /// What.
+        message: ToShard,
+    },
+    /// What became of a command.
+    Answer {
+        /// The caller's number for it.
+        id: CommandId,
+        /// Its fate so far.
+        answer: Answer,
+    },
+    /// Hand this event to the consumer.
+    Emit(Event<'static>),
+    /// Nothing more to do for now: ends the drain.
+    Wait(Wait),
+}

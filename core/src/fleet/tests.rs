@@ -1,0 +1,401 @@
+//! The fleet in virtual time, with shards that answer at once.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::{ConnId, FleetAction, Intents, SessionStartLimit, ShardLimits, StatusUpdate, Token};
+
+struct World {
+    fleet: FleetMachine,
+    now: Instant,
+    began: Instant,
+    info: GatewayInfo,
+    /// When each shard's Identify left.
+    identified: BTreeMap<u32, Duration>,
+    /// Shards that are started and never get as far as wanting to identify.
+    hanging: Vec<u32>,
+    told: Vec<(u32, String)>,
+    events: Vec<(Duration, Event<'static>)>,
+    answers: Vec<(u64, Answer)>,
+    started: Vec<u32>,
+    wait: Wait,
+}
+
+impl World {
+    fn new(plan: ShardPlan, limit: SessionStartLimit, shards: u32) -> Self {
+        let url = "ws://main.example".parse().unwrap();
+        let mut config = FleetConfig::new(Token::new("token").unwrap(), Intents::GUILDS);
+        config.plan = plan;
+        config.template.limits = ShardLimits::default();
+        Self::with(config, GatewayInfo::new(url, shards, limit))
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "an origin for virtual time")]
+    fn with(config: FleetConfig, info: GatewayInfo) -> Self {
+        let now = Instant::now();
+        Self {
+            fleet: FleetMachine::new(config, 1, now),
+            now,
+            began: now,
+            info,
+            identified: BTreeMap::new(),
+            hanging: Vec::new(),
+            told: Vec::new(),
+            events: Vec::new(),
+            answers: Vec::new(),
+            started: Vec::new(),
+            wait: Wait::For(WaitFor::Start),
+        }
+    }
+
+    fn tell(&mut self, input: FleetInput) {
+        let mut inputs = vec![input];
+        while !inputs.is_empty() {
+            let input = inputs.remove(0);
+            self.fleet.handle(self.now, input).unwrap();
+            loop {
+                match self.fleet.poll() {
+                    FleetAction::Wait(wait) => {
+                        self.wait = wait;
+                        break;
+                    }
+                    FleetAction::Fetch(_) => {
+                        inputs.push(FleetInput::Fetched(Ok(self.info.clone())))
+                    }
+                    FleetAction::StartShard(start) => {
+                        let shard = start.config.shard;
+                        self.started.push(shard.number());
+                        if start.state.is_some() {
+                            inputs.push(FleetInput::Report {
+                                shard,
+                                report: ShardReport::Up,
+                            });
+                        } else if !self.hanging.contains(&shard.number()) {
+                            let report = ShardReport::WantIdentify { conn: ConnId(1) };
+                            inputs.push(FleetInput::Report { shard, report });
+                        }
+                    }
+                    FleetAction::Tell { shard, message } => match message {
+                        ToShard::IdentifyGranted { conn } => {
+                            self.identified
+                                .insert(shard.number(), self.now - self.began);
+                            let report = ShardReport::IdentifySent { conn };
+                            inputs.push(FleetInput::Report { shard, report });
+                            inputs.push(FleetInput::Report {
+                                shard,
+                                report: ShardReport::Up,
+                            });
+                        }
+                        ToShard::Stop(how) => {
+                            self.told.push((shard.number(), format!("{how:?}")));
+                            inputs.push(stopped(shard, StopReason::Requested));
+                        }
+                        ToShard::Command { .. } => {
+                            self.told.push((shard.number(), "command".into()))
+                        }
+                    },
+                    FleetAction::Answer { id, answer } => self.answers.push((id.0, answer)),
+                    FleetAction::Emit(event) => self.events.push((self.now - self.began, event)),
+                }
+            }
+        }
+    }
+
+    fn pass(&mut self, time: Duration) {
+        let end = self.now + time;
+        while let Wait::Until(at) = self.wait
+            && at <= end
+        {
+            self.now = self.now.max(at);
+            self.tell(FleetInput::Tick);
+        }
+        self.now = end;
+        self.tell(FleetInput::Tick);
+    }
+
+    fn all_connected_at(&self) -> Option<Duration> {
+        self.events
+            .iter()
+            .find(|(_, event)| matches!(event, Event::ConnectedAllShards { .. }))
+            .map(|(at, _)| *at)
+    }
+
+    fn stops(&self) -> Vec<&StopReason> {
+        self.events
+            .iter()
+            .filter_map(|(_, event)| match event {
+                Event::Stopped { why, .. } => Some(why),
+                _ => None,
+            })
+            .collect()
+    }
+}
+
+fn stopped(shard: ShardId, why: StopReason) -> FleetInput {
+    let state = ShardState::fresh(shard);
+    FleetInput::Report {
+        shard,
+        report: ShardReport::Stopped { why, state },
+    }
+}
+
+fn limit(remaining: u32, reset_after: u64, max_concurrency: u32) -> SessionStartLimit {
+    SessionStartLimit::new(
+        1000,
+        remaining,
+        Duration::from_secs(reset_after),
+        max_concurrency,
+    )
+}
+
+fn started(plan: ShardPlan, limit: SessionStartLimit) -> World {
+    let mut world = World::new(plan, limit, 4);
+    world.tell(FleetInput::Start);
+    world
+}
+
+fn shard(number: u32, total: u32) -> ShardId {
+    ShardId::new(number, total).unwrap()
+}
+
+#[test]
+fn buckets_identify_side_by_side_and_each_waits_five_seconds() {
+    let mut world = started(ShardPlan::Total(32), limit(1000, 3600, 16));
+    world.pass(Duration::from_secs(12));
+    for id in 0..16 {
+        assert_eq!(world.identified[&id], Duration::ZERO, "shard {id}");
+        let second = world.identified[&(id + 16)];
+        assert!(
+            (Duration::from_secs(5)..Duration::from_secs(6)).contains(&second),
+            "{second:?}"
+        );
+    }
+    assert!(world.all_connected_at().unwrap() < Duration::from_secs(12));
+}
+
+#[test]
+fn shards_of_one_bucket_take_turns_wherever_they_run() {
+    let plan = ShardPlan::Ids {
+        ids: vec![0, 16, 32, 48],
+        total: Some(64),
+    };
+    let mut world = started(plan, limit(1000, 3600, 16));
+    world.pass(Duration::from_secs(20));
+    let times: Vec<Duration> = world.identified.values().copied().collect();
+    assert_eq!(times.len(), 4);
+    for pair in times.windows(2) {
+        assert!(pair[1] - pair[0] >= Duration::from_secs(5), "{times:?}");
+    }
+}
+
+#[test]
+fn the_budget_is_counted_down_and_the_rest_waits_for_the_reset() {
+    let mut world = started(ShardPlan::Total(3), limit(1, 60, 1));
+    world.pass(Duration::from_secs(59));
+    assert_eq!(world.identified.len(), 1);
+    assert!(
+        world
+            .events
+            .iter()
+            .any(|(_, e)| matches!(e, Event::IdentifyBudgetSpent { .. }))
+    );
+    world.pass(Duration::from_secs(2));
+    assert_eq!(world.identified.len(), 2);
+    world.pass(Duration::from_secs(6));
+    assert_eq!(world.identified.len(), 3);
+    let times: Vec<u64> = world.identified.values().map(Duration::as_secs).collect();
+    assert_eq!(times, [0, 60, 65]);
+}
+
+#[test]
+fn a_shard_that_hangs_holds_up_nobody() {
+    let mut world = World::new(ShardPlan::Total(3), limit(1000, 3600, 1), 3);
+    world.hanging = vec![0];
+    world.tell(FleetInput::Start);
+    world.pass(Duration::from_secs(10));
+    assert_eq!(world.identified.keys().copied().collect::<Vec<_>>(), [1, 2]);
+    // Its dial fails: it asks by itself when it is connected after all.
+    world.tell(FleetInput::Report {
+        shard: shard(0, 3),
+        report: ShardReport::Down,
+    });
+    let report = ShardReport::WantIdentify { conn: ConnId(2) };
+    world.tell(FleetInput::Report {
+        shard: shard(0, 3),
+        report,
+    });
+    world.pass(Duration::from_secs(6));
+    assert!(world.identified.contains_key(&0));
+    assert!(world.all_connected_at().is_some());
+}
+
+#[test]
+fn sockets_are_opened_when_their_turn_is_near() {
+    let mut world = started(ShardPlan::Total(100), limit(1000, 3600, 1));
+    assert_eq!(
+        world.started.len(),
+        3,
+        "one identified at once, two on the way"
+    );
+    world.pass(Duration::from_secs(6));
+    assert_eq!(world.started.len(), 4);
+}
+
+#[test]
+fn resumes_start_at_once_and_take_no_turn() {
+    let mut world = World::new(ShardPlan::Total(16), limit(0, 3600, 1), 16);
+    world.fleet.config.states = (0..16)
+        .map(|id| ShardState {
+            session_id: Some("s".into()),
+            seq: Some(5),
+            ..ShardState::fresh(shard(id, 16))
+        })
+        .collect();
+    world.tell(FleetInput::Start);
+    assert_eq!(world.started.len(), 16);
+    assert!(world.identified.is_empty());
+    assert_eq!(world.all_connected_at(), Some(Duration::ZERO));
+}
+
+#[test]
+fn an_empty_plan_is_legal_and_lives_until_it_is_stopped() {
+    let mut world = started(
+        ShardPlan::Ids {
+            ids: vec![],
+            total: Some(4),
+        },
+        limit(1000, 3600, 1),
+    );
+    assert!(world.stops().is_empty());
+    world.tell(FleetInput::Stop(Stop::Final));
+    assert_eq!(world.stops(), [&StopReason::Requested]);
+    assert_eq!(world.wait, Wait::Stopped);
+}
+
+#[test]
+fn a_fatal_code_of_the_whole_bot_stops_every_shard_once() {
+    for code in [4004, 4012, 4013, 4014] {
+        let mut world = started(ShardPlan::Total(3), limit(1000, 3600, 1));
+        let why = StopReason::Fatal {
+            code: CloseCode::new(code),
+        };
+        world.tell(stopped(shard(0, 3), why.clone()));
+        assert_eq!(world.stops(), [&why]);
+        let begun = world.started.len();
+        world.pass(Duration::from_secs(3600));
+        assert_eq!(world.started.len(), begun, "nothing starts after {code}");
+        assert_eq!(world.stops().len(), 1);
+    }
+}
+
+#[test]
+fn an_invalid_shard_ends_alone() {
+    let mut world = started(ShardPlan::Total(3), limit(1000, 3600, 16));
+    let why = StopReason::Fatal {
+        code: CloseCode::new(4010),
+    };
+    world.tell(stopped(shard(1, 3), why));
+    assert!(world.stops().is_empty());
+    assert!(world.told.is_empty());
+}
+
+#[test]
+fn a_demand_for_more_shards_is_reported_and_ends_the_bot() {
+    let mut world = started(ShardPlan::Total(2), limit(1000, 3600, 16));
+    world.tell(stopped(shard(1, 2), StopReason::ReShardRequired));
+    assert!(
+        world
+            .events
+            .iter()
+            .any(|(_, e)| matches!(e, Event::ReShard { from: 2, to: None }))
+    );
+    assert_eq!(world.stops(), [&StopReason::ReShardRequired]);
+}
+
+#[test]
+fn two_stops_are_one_and_the_end_comes_last() {
+    let mut world = started(ShardPlan::Total(3), limit(1000, 3600, 16));
+    world.tell(FleetInput::Stop(Stop::Keep));
+    world.tell(FleetInput::Stop(Stop::Final));
+    assert_eq!(
+        world.told,
+        [(0, "Keep".into()), (1, "Keep".into()), (2, "Keep".into())]
+    );
+    assert_eq!(world.stops().len(), 1);
+    assert!(
+        matches!(world.events.last(), Some((_, Event::Stopped { states, .. })) if states.len() == 3)
+    );
+}
+
+#[test]
+fn a_command_is_routed_by_guild_and_answered_once() {
+    let mut world = started(
+        ShardPlan::Ids {
+            ids: vec![0, 1],
+            total: Some(4),
+        },
+        limit(1000, 3600, 16),
+    );
+    let command = Command::status_update(StatusUpdate::online()).unwrap();
+    let send = |id: u64, to: Shards| FleetInput::Command {
+        id: CommandId(id),
+        to,
+        command: command.clone(),
+        if_not_ready: IfNotReady::Queue,
+    };
+    // (1 << 22) >> 22 is 1: shard 1 of 4; (3 << 22) is shard 3, which does not run here.
+    world.tell(send(1, Shards::Guild((1_u64 << 22).into())));
+    assert_eq!(world.told, [(1, "command".to_owned())]);
+    let foreign = crate::GuildId::from(3_u64 << 22);
+    world.tell(send(2, Shards::Guild(foreign)));
+    assert_eq!(
+        world.answers,
+        [(
+            2,
+            Answer::Refused(CommandError::NotMyGuild { guild: foreign })
+        )]
+    );
+    world.answers.clear();
+    world.tell(send(3, Shards::All));
+    for (number, answer) in [
+        (0, Answer::Accepted),
+        (1, Answer::Accepted),
+        (0, Answer::Sent),
+        (1, Answer::Sent),
+    ] {
+        let report = ShardReport::Answer {
+            id: CommandId(3),
+            answer,
+        };
+        world.tell(FleetInput::Report {
+            shard: shard(number, 4),
+            report,
+        });
+    }
+    assert_eq!(world.answers, [(3, Answer::Accepted), (3, Answer::Sent)]);
+    world.answers.clear();
+    world.tell(send(4, Shards::Only(vec![0, 7])));
+    assert_eq!(
+        world.answers,
+        [(4, Answer::Refused(CommandError::NoSuchShard { shard: 7 }))]
+    );
+}
+
+#[test]
+fn ten_thousand_shards_connect_in_the_time_the_limits_allow() {
+    let mut world = started(ShardPlan::Total(10_000), limit(20_000, 3600, 16));
+    world.pass(Duration::from_secs(3600));
+    // 10,000 / 16 = 625 turns a bucket, the first at once.
+    let limit = Duration::from_secs(624 * 5);
+    let took = world.all_connected_at().expect("all are connected");
+    assert!(took >= limit && took <= limit + limit / 10, "{took:?}");
+}
+
+#[test]
+fn inputs_before_the_drain_are_misuse() {
+    let mut world = World::new(ShardPlan::Recommended, limit(1000, 3600, 1), 1);
+    world.fleet.handle(world.now, FleetInput::Start).unwrap();
+    let error = world.fleet.handle(world.now, FleetInput::Tick).unwrap_err();
+    assert_eq!(error, Misuse::OutputPending);
+}

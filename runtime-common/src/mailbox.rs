@@ -1,0 +1,321 @@
+//! Bounded mailboxes, one a shard, drained in turn by one consumer, so that a noisy shard stops no other.
+//!
+//! No async runtime is needed: both sides wait through wakers. What a drain of a machine hands over is
+//! always taken, so nothing is lost at the edge: "full" is an answer, not a refusal. So a mailbox holds at
+//! most its limit and what one drain gives.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use shardwright_core::{Event, EventId};
+
+/// What happens when the consumer is too slow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "complete by nature")]
+pub enum Overflow {
+    /// Nothing more is read from the shard's socket until there is room; Discord keeps what is missed.
+    #[default]
+    Pause,
+    /// Reading goes on, and new dispatches are dropped and counted. Everything else is kept.
+    DropNewest,
+}
+
+struct Item {
+    event: Event<'static>,
+    size: usize,
+    /// Its number among all events of the bot.
+    number: u64,
+}
+
+#[derive(Default)]
+struct Mailbox {
+    items: VecDeque<Item>,
+    bytes: usize,
+    dropped: u64,
+    /// Full, and not yet down to half.
+    full: bool,
+    /// Its dispatches go to whoever resumes the session next.
+    withdrawn: bool,
+    producer: Option<Waker>,
+    /// The last dispatch that the consumer has done with.
+    handled: Option<EventId>,
+}
+
+#[derive(Default)]
+struct State {
+    boxes: Vec<Mailbox>,
+    /// Boxes with something in them, in the order of their turns.
+    turns: VecDeque<usize>,
+    /// Events of the whole bot: each after everything that came before it.
+    bot: VecDeque<(Event<'static>, u64)>,
+    pushed: u64,
+    /// The dispatch in the consumer's hands: handled once it asks for more.
+    in_hand: Option<(usize, EventId)>,
+    /// The last event of all has a place of its own: it always fits.
+    last: Option<Event<'static>>,
+    ended: bool,
+    abandoned: bool,
+    consumer: Option<Waker>,
+}
+
+/// The mailboxes of one bot.
+#[derive(Clone)]
+pub struct Mailboxes {
+    state: Arc<Mutex<State>>,
+    events: usize,
+    bytes: usize,
+    overflow: Overflow,
+}
+
+impl std::fmt::Debug for Mailboxes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Mailboxes").finish_non_exhaustive()
+    }
+}
+
+/// One shard's place among the mailboxes.
+#[derive(Clone, Copy, Debug)]
+pub struct Slot(usize);
+
+/// What an event that is no dispatch counts as, and every dispatch beside its body.
+const EVENT_BYTES: usize = 256;
+
+impl Mailboxes {
+    /// No mailbox yet; each will hold this many events and bytes.
+    #[must_use]
+    pub fn new(events: usize, bytes: usize, overflow: Overflow) -> Self {
+        Self {
+            state: Arc::default(),
+            events: events.max(1),
+            bytes,
+            overflow,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic of the other side leaves plain data behind.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A mailbox for one more shard.
+    #[must_use]
+    pub fn add(&self) -> Slot {
+        let mut state = self.lock();
+        state.boxes.push(Mailbox::default());
+        Slot(state.boxes.len() - 1)
+    }
+
+    /// Puts an event of a shard in. True if reading shall pause.
+    pub fn push(&self, slot: Slot, event: Event<'static>) -> bool {
+        let mut state = self.lock();
+        if state.abandoned || state.ended {
+            return false;
+        }
+        let number = state.pushed;
+        let Some(mailbox) = state.boxes.get_mut(slot.0) else {
+            return false;
+        };
+        let at_limit = mailbox.items.len() >= self.events || mailbox.bytes >= self.bytes;
+        let mut size = EVENT_BYTES;
+        match &event {
+            Event::Dispatch(dispatch) => {
+                if mailbox.withdrawn {
+                    return false;
+                }
+                if at_limit && self.overflow == Overflow::DropNewest {
+                    mailbox.dropped += 1;
+                    return false;
+                }
+                size += dispatch.data().len();
+            }
+            // A measurement, of no interest once it is old; all else is kept.
+            Event::Heartbeat { .. } if at_limit => return false,
+            _ => {}
+        }
+        let first = mailbox.items.is_empty();
+        mailbox.bytes += size;
+        mailbox.items.push_back(Item {
+            event,
+            size,
+            number,
+        });
+        if mailbox.items.len() >= self.events || mailbox.bytes >= self.bytes {
+            mailbox.full = true;
+        }
+        let pause = mailbox.full && self.overflow == Overflow::Pause;
+        state.pushed += 1;
+        if first {
+            state.turns.push_back(slot.0);
+        }
+        let consumer = state.consumer.take();
+        drop(state);
+        wake(consumer);
+        pause
+    }
+
+    /// Puts an event of the whole bot in. [`Event::Stopped`] is the last of all.
+    pub fn push_bot(&self, event: Event<'static>) {
+        let mut state = self.lock();
+        if matches!(event, Event::Stopped { .. }) {
+            state.last = Some(event);
+        } else if !state.abandoned && !state.ended {
+            let number = state.pushed;
+            state.bot.push_back((event, number));
+        }
+        let consumer = state.consumer.take();
+        drop(state);
+        wake(consumer);
+    }
+
+    /// Ready once a paused shard may read again.
+    pub fn poll_room(&self, slot: Slot, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.lock();
+        let Some(mailbox) = state.boxes.get_mut(slot.0) else {
+            return Poll::Ready(());
+        };
+        if !mailbox.full {
+            return Poll::Ready(());
+        }
+        mailbox.producer = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// The next event; `None` after the last. Asking says that the one before has been handled.
+    pub fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<Event<'static>>> {
+        let mut state = self.lock();
+        state.set_handled();
+        if state.ended {
+            return Poll::Ready(None);
+        }
+        if let Some(event) = state.next_of_bot() {
+            return Poll::Ready(Some(event));
+        }
+        if let Some((turn, event)) = state.next_of_shards() {
+            if let Event::Dispatch(dispatch) = &event {
+                state.in_hand = Some((turn, dispatch.id()));
+            }
+            let producer = self.producer_with_room(&mut state, turn);
+            drop(state);
+            wake(producer);
+            return Poll::Ready(Some(event));
+        }
+        if let Some(last) = state.last.take() {
+            state.ended = true;
+            return Poll::Ready(Some(last));
+        }
+        state.consumer = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// Who waits for room in this box, if there is room again: half of it.
+    fn producer_with_room(&self, state: &mut State, index: usize) -> Option<Waker> {
+        let mailbox = state.boxes.get_mut(index)?;
+        let room = mailbox.items.len() <= self.events / 2 && mailbox.bytes <= self.bytes / 2;
+        if !mailbox.full || !room {
+            return None;
+        }
+        mailbox.full = false;
+        mailbox.producer.take()
+    }
+
+    /// The last dispatch of a shard that the consumer has done with.
+    #[must_use]
+    pub fn handled(&self, slot: Slot) -> Option<EventId> {
+        self.lock().boxes.get(slot.0)?.handled
+    }
+
+    /// Takes back the dispatches of a shard that the consumer has not been given, and all that are still
+    /// to come: whoever resumes its session gets them. Returns the last that was given.
+    pub fn withdraw(&self, slot: Slot) -> Option<EventId> {
+        let mut state = self.lock();
+        let in_hand = state.in_hand.filter(|&(index, _)| index == slot.0);
+        let mailbox = state.boxes.get_mut(slot.0)?;
+        let given = in_hand.map(|(_, id)| id).or(mailbox.handled);
+        mailbox.withdrawn = true;
+        mailbox
+            .items
+            .retain(|item| !matches!(item.event, Event::Dispatch(_)));
+        mailbox.bytes = mailbox.items.iter().map(|item| item.size).sum();
+        if mailbox.items.is_empty() {
+            state.turns.retain(|&turn| turn != slot.0);
+        }
+        let producer = self.producer_with_room(&mut state, slot.0);
+        drop(state);
+        wake(producer);
+        given
+    }
+
+    /// Dispatches dropped so far, of all shards.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.lock()
+            .boxes
+            .iter()
+            .map(|mailbox| mailbox.dropped)
+            .sum()
+    }
+
+    /// Nobody will take events any more: what is there and what comes is thrown away.
+    pub fn abandon(&self) {
+        let mut state = self.lock();
+        state.abandoned = true;
+        state.turns.clear();
+        let bot = std::mem::take(&mut state.bot);
+        let mut thrown = VecDeque::new();
+        let mut producers = Vec::new();
+        for mailbox in &mut state.boxes {
+            thrown.append(&mut mailbox.items);
+            mailbox.bytes = 0;
+            mailbox.full = false;
+            producers.push(mailbox.producer.take());
+        }
+        drop(state);
+        producers.into_iter().for_each(wake);
+        drop((bot, thrown));
+    }
+}
+
+impl State {
+    fn set_handled(&mut self) {
+        if let Some((index, id)) = self.in_hand.take()
+            && let Some(mailbox) = self.boxes.get_mut(index)
+        {
+            mailbox.handled = Some(id);
+        }
+    }
+
+    /// The next event of the whole bot, once everything that came before it is taken.
+    fn next_of_bot(&mut self) -> Option<Event<'static>> {
+        let &(_, before) = self.bot.front()?;
+        let oldest = |mailbox: &Mailbox| mailbox.items.front().map(|item| item.number);
+        if self
+            .boxes
+            .iter()
+            .filter_map(oldest)
+            .any(|number| number < before)
+        {
+            return None;
+        }
+        self.bot.pop_front().map(|(event, _)| event)
+    }
+
+    /// The next event of the shard whose turn it is.
+    fn next_of_shards(&mut self) -> Option<(usize, Event<'static>)> {
+        let turn = self.turns.pop_front()?;
+        let mailbox = self.boxes.get_mut(turn)?;
+        let item = mailbox.items.pop_front()?;
+        mailbox.bytes -= item.size;
+        if !mailbox.items.is_empty() {
+            self.turns.push_back(turn);
+        }
+        Some((turn, item.event))
+    }
+}
+
+/// Never under the lock: a waker may run its task on the spot.
+fn wake(waker: Option<Waker>) {
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}

@@ -1,0 +1,99 @@
+//! How a bot is connected.
+
+use shardwright_core::{
+    ApiBase, Compression, EventFilter, FetchFault, FleetConfig, Intents, ShardLimits, ShardPlan,
+    ShardState, StatusUpdate, Token,
+};
+
+use crate::{Overflow, TlsError, TlsOptions};
+
+/// Everything about a bot but its token. The defaults are right for most.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Options {
+    /// Which events Discord sends.
+    pub intents: Intents,
+    /// Discord's REST API; another base for an emulator.
+    pub api: ApiBase,
+    /// Which shards run here: as many as Discord recommends.
+    pub shards: ShardPlan,
+    /// How the gateway compresses: zlib-stream.
+    pub compression: Compression,
+    /// The presence of new sessions.
+    pub presence: Option<StatusUpdate>,
+    /// Which events are handed over: all.
+    pub filter: EventFilter,
+    /// Sessions of an earlier run to resume.
+    pub states: Vec<ShardState>,
+    /// Resume on the configured host even when READY names another.
+    pub stay_on_host: bool,
+    /// Deadlines, sizes and delays.
+    pub limits: ShardLimits,
+    /// What happens when events are not taken fast enough: reading pauses, and nothing is lost.
+    pub overflow: Overflow,
+    /// How many events wait for the consumer, a shard: 4,096.
+    pub mailbox_events: usize,
+    /// How many bytes of them, a shard: 16 MiB.
+    pub mailbox_bytes: usize,
+    /// Whom connections trust: Mozilla's roots.
+    pub tls: TlsOptions,
+    /// How often the gateway's address is asked for before giving up: without end.
+    pub start_tries: Option<u32>,
+    /// The seed of every random delay: a new one each time.
+    pub seed: Option<u64>,
+}
+
+impl Options {
+    /// The defaults for these intents.
+    #[must_use]
+    pub fn new(intents: Intents) -> Self {
+        Self {
+            intents,
+            api: ApiBase::default(),
+            shards: ShardPlan::default(),
+            compression: Compression::default(),
+            presence: None,
+            filter: EventFilter::default(),
+            states: Vec::new(),
+            stay_on_host: false,
+            limits: ShardLimits::default(),
+            overflow: Overflow::Pause,
+            mailbox_events: 4096,
+            mailbox_bytes: 16 * 1024 * 1024,
+            tls: TlsOptions::default(),
+            start_tries: None,
+            seed: None,
+        }
+    }
+
+    /// The configuration of the fleet.
+    #[must_use]
+    pub fn fleet(&self, token: Token) -> FleetConfig {
+        let mut config = FleetConfig::new(token, self.intents);
+        config.api = self.api.clone();
+        config.plan = self.shards.clone();
+        config.states = self.states.clone();
+        config.tries = self.start_tries;
+        config.template.compression = self.compression;
+        config.template.presence = self.presence.clone();
+        config.template.filter = self.filter.clone();
+        config.template.stay_on_host = self.stay_on_host;
+        config.template.limits = self.limits.clone();
+        config
+    }
+}
+
+/// Why a bot could not be started.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The gateway's address could not be had.
+    #[error(transparent)]
+    Fetch(#[from] FetchFault),
+    /// TLS could not be set up.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The bot was stopped before it was connected.
+    #[error("the bot was stopped before it was connected")]
+    Stopped,
+}

@@ -1,0 +1,293 @@
+//! The mailboxes: order, turns, limits, and what counts as handled.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::{Duration, Instant};
+
+use shardwright_core::{
+    Action, Compression, Event, Frame, Input, Intents, ShardConfig, ShardId, ShardMachine,
+    StopReason, Token,
+};
+use shardwright_runtime::{Mailboxes, Overflow, Slot};
+
+/// Real dispatches: READY and `count - 1` more, of sequences 1 to `count`.
+fn dispatches(number: u32, count: u64) -> Vec<Event<'static>> {
+    let now = Instant::now();
+    let shard = ShardId::new(number, 2).unwrap();
+    let url = "wss://gateway.example".parse().unwrap();
+    let mut config = ShardConfig::new(shard, Token::new("t").unwrap(), Intents::empty(), url);
+    config.compression = Compression::None;
+    let mut machine = ShardMachine::new(config, None, 1, now);
+    let mut out = Vec::new();
+    let mut conn = None;
+    let mut step = |input: Input| {
+        machine.handle(now, input).unwrap();
+        loop {
+            match machine.poll() {
+                Action::Wait(_) => return conn.unwrap(),
+                Action::Connect { conn: new, .. } => conn = Some(new),
+                Action::Emit(event @ Event::Dispatch(_)) => out.push(event.into_owned()),
+                _ => {}
+            }
+        }
+    };
+    let conn = step(Input::Start);
+    let text = |text: String| Input::Received {
+        conn,
+        frame: Frame::Text(text.into()),
+    };
+    step(Input::Opened { conn });
+    step(text(
+        r#"{"op":10,"d":{"heartbeat_interval":41250}}"#.to_owned(),
+    ));
+    step(Input::IdentifyGranted { conn });
+    step(Input::Flushed { conn });
+    let ready = r#"{"t":"READY","s":1,"op":0,"d":{"v":10,"session_id":"a","resume_gateway_url":"wss://r.example","guilds":[]}}"#;
+    step(text(ready.to_owned()));
+    for seq in 2..=count {
+        step(text(format!(
+            r#"{{"t":"X","s":{seq},"op":0,"d":{{"n":{seq}}}}}"#
+        )));
+    }
+    assert_eq!(out.len() as u64, count);
+    out
+}
+
+#[derive(Default)]
+struct Bell(AtomicUsize);
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+impl Bell {
+    fn rung(&self) -> usize {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+fn take(boxes: &Mailboxes) -> Option<Event<'static>> {
+    match boxes.poll_next(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(event) => event,
+        Poll::Pending => panic!("nothing to take"),
+    }
+}
+
+fn is_empty(boxes: &Mailboxes) -> bool {
+    boxes
+        .poll_next(&mut Context::from_waker(Waker::noop()))
+        .is_pending()
+}
+
+/// Shard and sequence of the next event.
+fn taken(boxes: &Mailboxes) -> (u32, u64) {
+    match take(boxes) {
+        Some(Event::Dispatch(event)) => (event.id().shard.number(), event.id().seq),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn has_room(boxes: &Mailboxes, slot: Slot, waker: &Waker) -> bool {
+    boxes
+        .poll_room(slot, &mut Context::from_waker(waker))
+        .is_ready()
+}
+
+fn stopped() -> Event<'static> {
+    Event::Stopped {
+        why: StopReason::Requested,
+        states: Vec::new(),
+    }
+}
+
+fn heartbeat() -> Event<'static> {
+    Event::Heartbeat {
+        shard: ShardId::new(0, 2).unwrap(),
+        latency: Duration::ZERO,
+    }
+}
+
+fn new(events: usize, overflow: Overflow) -> Mailboxes {
+    Mailboxes::new(events, 1 << 20, overflow)
+}
+
+#[test]
+fn a_noisy_shard_stops_no_other() {
+    let boxes = new(100, Overflow::Pause);
+    let (noisy, quiet) = (boxes.add(), boxes.add());
+    for event in dispatches(0, 50) {
+        boxes.push(noisy, event);
+    }
+    for event in dispatches(1, 2) {
+        boxes.push(quiet, event);
+    }
+    let order: Vec<_> = (0..5).map(|_| taken(&boxes)).collect();
+    assert_eq!(order, [(0, 1), (1, 1), (0, 2), (1, 2), (0, 3)]);
+}
+
+#[test]
+fn full_is_an_answer_and_half_full_is_room() {
+    let boxes = new(4, Overflow::Pause);
+    let slot = boxes.add();
+    let bell = Arc::new(Bell::default());
+    let waker = Waker::from(Arc::clone(&bell));
+    let pauses: Vec<_> = dispatches(0, 6)
+        .into_iter()
+        .map(|event| boxes.push(slot, event))
+        .collect();
+    assert_eq!(pauses, [false, false, false, true, true, true]);
+    assert!(!has_room(&boxes, slot, &waker));
+    for seq in 1..=3 {
+        assert_eq!(taken(&boxes), (0, seq), "what came when full is kept");
+        assert_eq!(bell.rung(), 0);
+    }
+    taken(&boxes);
+    assert_eq!(bell.rung(), 1, "two of four are left");
+    assert!(has_room(&boxes, slot, &waker));
+}
+
+#[test]
+fn bytes_count_too() {
+    let boxes = Mailboxes::new(100, 600, Overflow::Pause);
+    let slot = boxes.add();
+    let pauses: Vec<_> = dispatches(0, 3)
+        .into_iter()
+        .map(|event| boxes.push(slot, event))
+        .collect();
+    assert_eq!(pauses, [false, false, true]);
+    taken(&boxes);
+    assert!(!has_room(&boxes, slot, Waker::noop()));
+    taken(&boxes);
+    assert!(has_room(&boxes, slot, Waker::noop()));
+}
+
+#[test]
+fn dropping_counts_exactly_and_keeps_what_is_no_dispatch() {
+    let boxes = new(2, Overflow::DropNewest);
+    let slot = boxes.add();
+    for event in dispatches(0, 5) {
+        assert!(!boxes.push(slot, event), "reading never pauses");
+    }
+    assert_eq!(boxes.dropped(), 3);
+    boxes.push(slot, Event::ReShard { from: 1, to: None });
+    boxes.push(slot, heartbeat());
+    assert_eq!(boxes.dropped(), 3);
+    assert_eq!((taken(&boxes), taken(&boxes)), ((0, 1), (0, 2)));
+    assert!(matches!(take(&boxes), Some(Event::ReShard { .. })));
+    assert!(is_empty(&boxes), "an old heartbeat is of no interest");
+}
+
+#[test]
+fn asking_for_more_says_that_the_last_is_handled() {
+    let boxes = new(10, Overflow::Pause);
+    let (slot, other) = (boxes.add(), boxes.add());
+    for event in dispatches(0, 2) {
+        boxes.push(slot, event);
+    }
+    let handled = || boxes.handled(slot).map(|id| id.seq);
+    taken(&boxes);
+    assert_eq!(handled(), None, "still in the consumer's hands");
+    boxes.push(other, heartbeat());
+    taken(&boxes);
+    assert_eq!(handled(), Some(1));
+    take(&boxes);
+    assert_eq!(handled(), Some(2), "whatever came next");
+    assert!(is_empty(&boxes));
+    assert_eq!(boxes.handled(other), None);
+}
+
+#[test]
+fn asking_in_vain_says_so_too() {
+    let boxes = new(10, Overflow::Pause);
+    let slot = boxes.add();
+    for event in dispatches(0, 1) {
+        boxes.push(slot, event);
+    }
+    taken(&boxes);
+    assert!(is_empty(&boxes));
+    assert_eq!(boxes.handled(slot).map(|id| id.seq), Some(1));
+}
+
+#[test]
+fn withdrawn_dispatches_are_not_delivered() {
+    let boxes = new(4, Overflow::Pause);
+    let (slot, other) = (boxes.add(), boxes.add());
+    let mut events = dispatches(0, 5).into_iter();
+    let late = events.next_back().unwrap();
+    for event in events {
+        boxes.push(slot, event);
+    }
+    boxes.push(slot, Event::ReShard { from: 1, to: None });
+    for event in dispatches(1, 1) {
+        boxes.push(other, event);
+    }
+    assert_eq!(taken(&boxes), (0, 1));
+    assert!(!has_room(&boxes, slot, Waker::noop()));
+    let given = boxes.withdraw(slot).map(|id| id.seq);
+    assert_eq!(given, Some(1), "what is in hand is given");
+    assert!(has_room(&boxes, slot, Waker::noop()));
+    boxes.push(slot, late);
+    assert_eq!(taken(&boxes), (1, 1), "the other shard's stay");
+    assert!(matches!(take(&boxes), Some(Event::ReShard { .. })));
+    assert!(is_empty(&boxes));
+    assert_eq!(boxes.withdraw(slot).map(|id| id.seq), Some(1));
+    assert_eq!(boxes.withdraw(boxes.add()), None);
+}
+
+#[test]
+fn the_end_comes_once_and_last_and_always_fits() {
+    let boxes = new(1, Overflow::Pause);
+    let slot = boxes.add();
+    for event in dispatches(0, 2) {
+        boxes.push(slot, event);
+    }
+    boxes.push_bot(Event::ConnectedAllShards { shards: 1 });
+    boxes.push_bot(stopped());
+    assert_eq!((taken(&boxes), taken(&boxes)), ((0, 1), (0, 2)));
+    let connected = take(&boxes);
+    assert!(matches!(connected, Some(Event::ConnectedAllShards { .. })));
+    assert!(matches!(take(&boxes), Some(Event::Stopped { .. })));
+    assert!(take(&boxes).is_none());
+    boxes.push(slot, heartbeat());
+    boxes.push_bot(Event::ConnectedAllShards { shards: 1 });
+    assert!(take(&boxes).is_none(), "nothing comes after the end");
+}
+
+#[test]
+fn events_of_the_bot_keep_their_place() {
+    let boxes = new(10, Overflow::Pause);
+    let slot = boxes.add();
+    let mut events = dispatches(0, 2).into_iter();
+    boxes.push(slot, events.next().unwrap());
+    boxes.push_bot(Event::ConnectedAllShards { shards: 1 });
+    boxes.push(slot, events.next().unwrap());
+    assert_eq!(taken(&boxes), (0, 1));
+    let connected = take(&boxes);
+    assert!(matches!(connected, Some(Event::ConnectedAllShards { .. })));
+    assert_eq!(taken(&boxes), (0, 2));
+}
+
+#[test]
+fn a_waiting_consumer_is_woken_and_an_abandoned_producer_too() {
+    let boxes = new(1, Overflow::Pause);
+    let slot = boxes.add();
+    let (consumer, producer) = (Arc::new(Bell::default()), Arc::new(Bell::default()));
+    let waker = Waker::from(Arc::clone(&consumer));
+    let next = boxes.poll_next(&mut Context::from_waker(&waker));
+    assert!(next.is_pending());
+    for event in dispatches(0, 1) {
+        boxes.push(slot, event);
+    }
+    assert_eq!(consumer.rung(), 1);
+    let waker = Waker::from(Arc::clone(&producer));
+    assert!(!has_room(&boxes, slot, &waker));
+    boxes.abandon();
+    assert_eq!(producer.rung(), 1);
+    for event in dispatches(0, 3) {
+        assert!(!boxes.push(slot, event), "thrown away");
+    }
+    assert!(is_empty(&boxes));
+}
