@@ -524,3 +524,6 @@ fn the_interval_is_that_of_the_connections_own_hello() {
         assert_eq!(pair[1] - pair[0], secs(7));
     }
 }
+
+#[test]
+fn an_outage_is_waited_out_with_few_dials() {
