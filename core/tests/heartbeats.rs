@@ -527,3 +527,21 @@ fn the_interval_is_that_of_the_connections_own_hello() {
 
 #[test]
 fn an_outage_is_waited_out_with_few_dials() {
+    for seed in 0..20 {
+        let mut play = Play::up_with(Play::seeded(seed), 41250);
+        play.fin(play.conn());
+        let end = play.now + secs(600);
+        let mut dials = 0;
+        while play.now < end {
+            let (conn, _) = play.next_dial();
+            dials += 1;
+            play.fail(conn, TransportFault::Refused);
+        }
+        // Full jitter to a cap of a minute: half a minute on average once it has grown.
+        assert!((10..=45).contains(&dials), "{dials} dials in ten minutes");
+        let at = play.now;
+        let (conn, _) = play.reconnect(41250);
+        assert!(play.now - at <= secs(60));
+        assert_eq!(play.sent(conn), [resume("A", 1)]);
+    }
+}
