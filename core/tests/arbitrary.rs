@@ -37,6 +37,8 @@ enum Step {
     Deadline,
     /// The next thing a good gateway would do, so that the deep states are reached.
     Onward,
+    /// The last event once more.
+    Again,
 }
 
 fn payload() -> impl Strategy<Value = String> {
@@ -90,7 +92,8 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (prop_oneof![0..5000_u64, 0..10_000_000_u64], proptest::option::of(-100_000..100_000_i64))
             .prop_map(|(ms, wall)| Step::Pass(ms, wall)),
         6 => Just(Step::Deadline),
-        16 => Just(Step::Onward),
+        60 => Just(Step::Onward),
+        4 => Just(Step::Again),
     ]
 }
 
@@ -242,6 +245,10 @@ impl World {
                 Input::Tick { wall: None }
             }
             Step::Onward => self.onward()?,
+            Step::Again => {
+                let again = format!(r#"{{"t":"X","s":{},"op":0,"d":1}}"#, self.last.1);
+                self.received(0, Frame::Text(again.into()))?
+            }
         })
     }
 

@@ -166,3 +166,22 @@ fn congestion_does_not_hold_up_a_stop() {
         assert_eq!(state.seq, Some(1));
     }
 }
+
+#[test]
+fn no_verdict_is_passed_on_an_acknowledgement_that_nobody_could_read() {
+    for seed in 0..20 {
+        let mut play = up(seed, 5000);
+        // A beat leaves; its acknowledgement arrives in a socket that is not read any more.
+        while play.sent(play.conn()).len() < 2 {
+            play.pass(ms(1));
+        }
+        play.pass(ms(1));
+        play.tell(Input::Congested(true));
+        play.pass(ms(4999));
+        assert_eq!(play.closes(), Vec::<u16>::new(), "seed {seed}");
+        assert_eq!(play.sent(play.conn()).len(), 3, "the next beat is on time");
+        play.pass(ms(1));
+        assert_eq!(play.notices("Zombie").len(), 0);
+        assert_eq!(play.notices("ConsumerStalled").len(), 1);
+    }
+}
