@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 use shardwright_testkit::emulator::{DONE, Emulator};
@@ -319,11 +319,10 @@ fn a_second_signal_leaves_at_once() {
     // It will not answer the close frame.
     emulator.play(&Target::All, &[Effect::Stall]);
     watch.signal("INT");
-    std::thread::sleep(Duration::from_millis(300));
+    // The first has been understood; an orderly end would exit with 0.
+    watch.line("disconnected");
     watch.signal("INT");
-    let began = Instant::now();
     assert_eq!(watch.child.wait().unwrap().code(), Some(130));
-    assert!(began.elapsed() < Duration::from_secs(3));
 }
 
 #[test]
@@ -340,7 +339,6 @@ fn a_flood_comes_out_whole() {
     let emulator = emulator(|_| {});
     let mut watch = watching(&emulator, &["--until", &format!("event:{DONE}")]);
     watch.line("connected_all_shards");
-    let began = Instant::now();
     emulator.flood(&Target::All, 20_000);
     let mut last = None;
     for _ in 0..=20_000 {
@@ -350,7 +348,6 @@ fn a_flood_comes_out_whole() {
     }
     watch.line("stopped");
     assert!(watch.line("summary")["events"].as_u64() > Some(20_000));
-    println!("{:?}", began.elapsed());
 }
 
 #[test]

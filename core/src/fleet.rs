@@ -12,6 +12,7 @@
 //! Shards with a session start at once: a resume needs no turn. The others start when their turn is near,
 //! so that no socket sits open for minutes. Every turn belongs to a shard *and* its connection.
 
+mod commands;
 mod identify;
 mod messages;
 #[cfg(test)]
@@ -20,6 +21,7 @@ mod tests;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
+use self::commands::Pending;
 use self::identify::IdentifyTurns;
 pub use self::messages::{
     FleetAction, FleetConfig, FleetInput, ShardPlan, ShardReport, ShardStart, ShardTemplate,
@@ -27,9 +29,9 @@ pub use self::messages::{
 };
 use crate::rng::Rng;
 use crate::{
-    Answer, CloseAction, CloseCode, Command, CommandError, CommandId, CommandKind, Event,
-    FetchFault, FetchMachine, FetchNext, GatewayInfo, GatewayRequest, GatewayUrl, IfNotReady,
-    Misuse, ShardId, ShardState, Stop, StopReason, Wait, WaitFor,
+    Answer, CloseAction, CloseCode, CommandError, CommandId, Event, FetchFault, FetchMachine,
+    FetchNext, GatewayInfo, GatewayRequest, GatewayUrl, Misuse, ShardId, ShardState, Stop,
+    StopReason, Wait, WaitFor,
 };
 
 /// Shards of one bucket that are on their way to their Identify at one time: one whose turn it is, and
@@ -66,14 +68,6 @@ enum Life {
         on_the_way: bool,
     },
     Stopped(Box<ShardState>),
-}
-
-/// A command that several shards have to answer.
-#[derive(Debug)]
-struct Pending {
-    /// Shards that have not answered, and whether they have accepted.
-    open: BTreeMap<u32, bool>,
-    accepted: bool,
 }
 
 /// The set of shards of one bot. Same contract as [`ShardMachine`](crate::ShardMachine): `handle`, then
@@ -534,99 +528,6 @@ impl FleetMachine {
 
     fn refuse(&mut self, id: CommandId, error: CommandError) {
         self.answer(id, Answer::Refused(error));
-    }
-
-    fn command(&mut self, id: CommandId, to: Shards, command: &Command, if_not_ready: IfNotReady) {
-        match self.state {
-            State::Running => {}
-            State::Idle | State::Fetching { .. } => return self.refuse(id, CommandError::NotReady),
-            State::Stopping { .. } | State::Stopped => {
-                return self.refuse(id, CommandError::Stopped);
-            }
-        }
-        let wanted: Vec<u32> = match to {
-            Shards::Guild(guild) => match ShardId::for_guild(guild, self.total) {
-                Ok(shard) if self.shards.contains_key(&shard.number()) => vec![shard.number()],
-                _ => return self.refuse(id, CommandError::NotMyGuild { guild }),
-            },
-            Shards::Only(ids) => match ids.iter().find(|id| !self.shards.contains_key(id)) {
-                Some(unknown) => {
-                    return self.refuse(id, CommandError::NoSuchShard { shard: *unknown });
-                }
-                None => ids,
-            },
-            Shards::All => {
-                // Shards that have not started yet say it in their Identify.
-                if let (CommandKind::Presence, Some(status)) = (command.kind(), command.status()) {
-                    self.config.template.presence = Some(status.clone());
-                }
-                self.shards.keys().copied().collect()
-            }
-        };
-        let is_running = |id: &u32| matches!(self.shards.get(id), Some(Life::Running { .. }));
-        let running: BTreeMap<u32, bool> = wanted
-            .iter()
-            .filter(|id| is_running(id))
-            .map(|id| (*id, false))
-            .collect();
-        if running.is_empty() {
-            let all_stopped = wanted
-                .iter()
-                .all(|id| matches!(self.shards.get(id), Some(Life::Stopped(_))));
-            let error = if all_stopped && !wanted.is_empty() {
-                CommandError::Stopped
-            } else {
-                CommandError::NotReady
-            };
-            return self.refuse(id, error);
-        }
-        for shard in running
-            .keys()
-            .filter_map(|id| ShardId::new(*id, self.total).ok())
-        {
-            let message = ToShard::Command {
-                id,
-                command: command.clone(),
-                if_not_ready,
-            };
-            self.out.push_back(FleetAction::Tell { shard, message });
-        }
-        self.pending.insert(
-            id,
-            Pending {
-                open: running,
-                accepted: false,
-            },
-        );
-    }
-
-    fn answered(&mut self, shard: u32, id: CommandId, answer: Answer) {
-        let Some(pending) = self.pending.get_mut(&id) else {
-            return;
-        };
-        match answer {
-            Answer::Accepted => {
-                if let Some(accepted) = pending.open.get_mut(&shard) {
-                    *accepted = true;
-                }
-                if !pending.accepted && pending.open.values().all(|accepted| *accepted) {
-                    pending.accepted = true;
-                    self.answer(id, Answer::Accepted);
-                }
-            }
-            // What a newer one replaced needs no sending.
-            Answer::Sent | Answer::Refused(CommandError::Replaced) => {
-                pending.open.remove(&shard);
-                if pending.open.is_empty() {
-                    self.pending.remove(&id);
-                    self.answer(id, Answer::Sent);
-                }
-            }
-            Answer::Refused(error) => {
-                self.pending.remove(&id);
-                self.refuse(id, error);
-            }
-        }
     }
 }
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use shardwright_testkit::emulator::{DONE, Emulator};
-use shardwright_testkit::scenario::{Effect, Ending};
-use shardwright_testkit::server::{Seen, Target};
+use shardwright_testkit::scenario::{Effect, Ending, Nth, Scenario, Step, When};
+use shardwright_testkit::server::{Log, Seen, ServerConfig, Target};
 use shardwright_tokio::{
     Activity, ApiBase, ChannelInfoField, Command, Compression, ConnectError, Event, Events,
     GuildId, Intents, Options, Overflow, RequestGuildMembers, Shards, StatusUpdate, StopReason,
@@ -25,20 +25,41 @@ fn token() -> Token {
 /// The longest any of these may take on a busy machine; nothing waits for it.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Floods a shard while its line is cut again and again, and checks that every event comes once.
-async fn flood_over_cut_lines(compression: Compression, cuts: usize) {
+/// Waits until the gateway has seen something. Blocks its thread, so the test needs another one.
+fn until_seen(emulator: &Emulator, what: &str, wanted: impl FnMut(&Log) -> bool) {
+    let seen = tokio::task::block_in_place(|| emulator.wait_for(wanted, PATIENCE));
+    assert!(seen, "the gateway never saw {what}");
+}
+
+/// Floods a shard while its line is cut in the middle of a dispatch again and again, and checks that
+/// every event comes once and every cut costs exactly one Resume.
+async fn flood_over_cut_lines(compression: Compression) {
     const EVENTS: u64 = 20_000;
+    const CUTS: u64 = 5;
+    // At the server's own dispatches, so that it does not matter how far behind the client is.
+    let steps: Vec<Step> = (1..=CUTS)
+        .map(|n| {
+            let cut = Effect::Cut {
+                after: 7,
+                then: Ending::Rst,
+            };
+            Step::new(When::Dispatch(Nth::Only(n * EVENTS / (CUTS + 1))), [cut])
+        })
+        .collect();
     // What a reset throws away of the buffers on the way must still be there to be replayed.
-    let room = |config: &mut shardwright_testkit::server::ServerConfig| {
+    let room = |config: &mut ServerConfig| {
         config.replay_events = 2 * EVENTS as usize;
         config.replay_bytes = 256 * 1024 * 1024;
     };
-    let emulator = Emulator::builder().configure(room).start().unwrap();
+    let emulator = Emulator::builder()
+        .configure(room)
+        .scenario(Scenario::of(steps))
+        .start()
+        .unwrap();
     let mut options = options(&emulator);
     options.compression = compression;
     let (bot, mut events) = connect_bot(token(), options).await.unwrap();
     let mut last = 0;
-    let mut cut = 0;
     let mut resumed = 0;
     let everything = async {
         while let Some(event) = events.next().await {
@@ -49,16 +70,6 @@ async fn flood_over_cut_lines(compression: Compression, cuts: usize) {
                 Event::Dispatch(event) => {
                     assert_eq!(event.id().seq, last + 1, "no gap, no double");
                     last = event.id().seq;
-                    // Only when the last cut has been recovered from, so that each one counts.
-                    let place = EVENTS / 4 / cuts as u64 * (cut as u64 + 1);
-                    if cut < cuts && resumed == cut && last > place {
-                        cut += 1;
-                        let ending = Effect::Cut {
-                            after: 7,
-                            then: Ending::Rst,
-                        };
-                        emulator.play(&Target::All, &[ending, Effect::Events(1)]);
-                    }
                     if event.name() == DONE {
                         break;
                     }
@@ -71,9 +82,14 @@ async fn flood_over_cut_lines(compression: Compression, cuts: usize) {
         .await
         .expect("the flood ends");
     assert!(last > EVENTS);
-    assert!(resumed >= 1, "no line was cut before the flood had ended");
+    assert!(resumed >= 1);
     bot.disconnect().await;
     emulator.with_machine(|machine| {
+        // Counted here: a RESUMED that was on its way when the next cut came is not seen by the client.
+        let count = |wanted: fn(&Seen) -> bool| machine.log().count(wanted);
+        let cuts = CUTS as usize;
+        assert_eq!(count(|seen| matches!(seen, Seen::Step { .. })), cuts);
+        assert_eq!(count(|seen| matches!(seen, Seen::Resume { .. })), cuts);
         assert_eq!(machine.log().identifies(), 1, "one session all along");
         assert!(
             machine.log().violations().is_empty(),
@@ -85,12 +101,12 @@ async fn flood_over_cut_lines(compression: Compression, cuts: usize) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_event_comes_once_over_cut_lines_with_zlib() {
-    flood_over_cut_lines(Compression::Zlib, 5).await;
+    flood_over_cut_lines(Compression::Zlib).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_event_comes_once_over_cut_lines_with_zstd() {
-    flood_over_cut_lines(Compression::Zstd, 5).await;
+    flood_over_cut_lines(Compression::Zstd).await;
 }
 
 #[tokio::test]
@@ -313,14 +329,16 @@ async fn what_is_dropped_is_counted_exactly() {
     emulator.flood(&Target::All, EVENTS);
     // The flood, and the event that ends it.
     let dropped = EVENTS + 1 - 16;
-    let flood = async {
-        while events.dropped() < dropped {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, flood)
-        .await
-        .expect("the flood ends");
+    until_seen(&emulator, "the flood's end", |log| {
+        log.count(|seen| *seen == Seen::FloodEnded) == 1
+    });
+    // The answer to a beat asked for after the flood says that all of it has been read.
+    let beats = sent(&emulator, 1).len();
+    emulator.play(&Target::All, &[Effect::Op1("absent".into())]);
+    until_seen(&emulator, "the answer to op 1", |log| {
+        log.count(|seen| matches!(seen, Seen::Received { op: Some(1), .. })) > beats
+    });
+    assert_eq!(events.dropped(), dropped);
     bot.disconnect().await;
     let mut taken = Vec::new();
     while let Some(event) = events.next().await {
@@ -332,7 +350,7 @@ async fn what_is_dropped_is_counted_exactly() {
     assert_eq!(events.dropped(), dropped);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn commands_reach_the_gateway() {
     let emulator = Emulator::builder().start().unwrap();
     let (bot, mut events) = connect_bot(token(), options(&emulator)).await.unwrap();
@@ -362,21 +380,18 @@ async fn commands_reach_the_gateway() {
         bot.send_raw(9, raw.unwrap()).await.is_err(),
         "no such shard"
     );
-    let came = || [3, 4, 8, 31, 43].map(|op| sent(&emulator, op).len());
-    let all = async {
-        while came() != [2, 1, 1, 1, 1] {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, all)
-        .await
-        .unwrap_or_else(|_| panic!("{:?}", came()));
+    until_seen(&emulator, "all six commands", |log| {
+        let came = |wanted| {
+            log.count(|seen| matches!(seen, Seen::Received { op: Some(op), .. } if *op == wanted))
+        };
+        [3, 4, 8, 31, 43].map(came) == [2, 1, 1, 1, 1]
+    });
     bot.disconnect().await;
     let stopped = bot.status_update(StatusUpdate::online(), Shards::All).await;
     assert!(stopped.is_err());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn dropping_the_events_stops_resumably_and_dropping_the_bot_changes_nothing() {
     let emulator = Emulator::builder().start().unwrap();
     let (bot, mut events) = connect_bot(token(), options(&emulator)).await.unwrap();
@@ -391,14 +406,9 @@ async fn dropping_the_events_stops_resumably_and_dropping_the_bot_changes_nothin
         .await
         .expect("events come");
     drop(events);
-    let closed = async {
-        while close_codes(&emulator).is_empty() {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, closed)
-        .await
-        .expect("the bot stops");
+    until_seen(&emulator, "a close frame", |log| {
+        log.count(|seen| matches!(seen, Seen::ClosedByClient { .. })) > 0
+    });
     assert_eq!(close_codes(&emulator), [4000]);
 }
 

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::{ConnId, FleetAction, Intents, SessionStartLimit, ShardLimits, StatusUpdate, Token};
+use crate::{
+    Command, ConnId, FleetAction, IfNotReady, Intents, SessionStartLimit, ShardLimits,
+    StatusUpdate, Token,
+};
 
 struct World {
     fleet: FleetMachine,
