@@ -4,6 +4,10 @@
 //! before READY or RESUMED, and with every one that was live only shortly (a flap). So nothing loops
 //! without a delay, whatever the gateway does, and a thousand shards told to reconnect do not dial
 //! at once.
+//!
+//! Dials that failed are counted apart and forgotten when one succeeds: an outage says nothing about what
+//! the gateway answers once it is back. A gateway that accepts and then closes is no success: those
+//! connections go on counting.
 
 use std::time::Duration;
 
@@ -13,6 +17,7 @@ use crate::rng::Rng;
 pub(crate) struct Backoff {
     base: Duration,
     cap: Duration,
+    dials: u32,
     failures: u32,
     flaps: u32,
 }
@@ -22,6 +27,7 @@ impl Backoff {
         Self {
             base,
             cap,
+            dials: 0,
             failures: 0,
             flaps: 0,
         }
@@ -32,7 +38,17 @@ impl Backoff {
         self.failures = 0;
     }
 
-    /// A connection ended, or could not be made, before READY or RESUMED.
+    /// A dial failed.
+    pub(crate) fn dial_failed(&mut self) {
+        self.dials = self.dials.saturating_add(1);
+    }
+
+    /// A dial succeeded.
+    pub(crate) fn opened(&mut self) {
+        self.dials = 0;
+    }
+
+    /// A connection that had opened ended before READY or RESUMED.
     pub(crate) fn failed(&mut self) {
         self.failures = self.failures.saturating_add(1);
     }
@@ -48,7 +64,8 @@ impl Backoff {
 
     /// How long to wait now.
     pub(crate) fn delay(&self, rng: &mut Rng) -> Duration {
-        let doublings = self.failures.max(self.flaps.saturating_sub(1)).min(30);
+        let flaps = self.flaps.saturating_sub(1);
+        let doublings = self.dials.max(self.failures).max(flaps).min(30);
         rng.duration_up_to(self.base.saturating_mul(1 << doublings).min(self.cap))
     }
 }

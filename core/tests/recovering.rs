@@ -301,3 +301,46 @@ fn the_token_is_in_identify_and_resume_alone() {
         assert!(may || !text.contains("secret-token"), "{text}");
     }
 }
+
+#[test]
+fn an_outage_does_not_slow_what_follows_it() {
+    for seed in 0..50 {
+        let mut play = Play::up_with(Play::seeded(seed), 41250);
+        play.fin(play.conn());
+        for _ in 0..12 {
+            let (conn, _) = play.next_dial();
+            play.fail(conn, TransportFault::Refused);
+        }
+        // The gateway is back and no longer knows the session.
+        let (conn, _) = play.reconnect(41250);
+        assert_eq!(play.sent(conn), [resume("A", 1)]);
+        let at = play.elapsed();
+        play.op9(conn, "false");
+        let (conn, _) = play.reconnect(41250);
+        assert_eq!(play.sent(conn), [IDENTIFY]);
+        let pause = play.elapsed() - at;
+        assert!((secs(1)..=secs(5)).contains(&pause), "{pause:?}");
+    }
+}
+
+#[test]
+fn a_gateway_that_accepts_and_closes_is_dialled_ever_more_slowly_whatever_comes_between() {
+    let mut total = [std::time::Duration::ZERO; 2];
+    for seed in 0..40 {
+        let mut play = Play::seeded(seed);
+        play.tell(Input::Start);
+        let mut conn = play.conn();
+        for n in 0..12 {
+            play.open(conn);
+            play.hello(conn, 41250);
+            play.close(conn, Some(1011));
+            // A refused dial in between resets nothing.
+            let (refused, _) = play.next_dial();
+            play.fail(refused, TransportFault::Refused);
+            let at = play.elapsed();
+            conn = play.next_dial().0;
+            total[usize::from(n >= 6)] += play.elapsed() - at;
+        }
+    }
+    assert!(total[1] > total[0] * 3, "{total:?}");
+}

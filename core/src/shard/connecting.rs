@@ -61,6 +61,7 @@ impl ProtocolMachine {
             return;
         }
         self.dial_failures = 0;
+        self.backoff.opened();
         self.state = State::Open(Box::new(Link::new(conn)));
         self.timers.clear(Timer::Dial);
         let patience = self.now + self.config.limits.hello_timeout;
@@ -130,7 +131,7 @@ impl ProtocolMachine {
             );
         }
         self.dial_failures = self.dial_failures.saturating_add(1);
-        self.backoff.failed();
+        self.backoff.dial_failed();
         let unreached = self.now.saturating_duration_since(self.last_alive);
         let too_old = self.session.is_some() && unreached > self.config.limits.session_patience;
         let lost = too_old
