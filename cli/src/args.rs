@@ -165,6 +165,9 @@ pub(crate) struct WatchArgs {
     /// Read commands as JSON lines from standard input
     #[arg(long)]
     pub(crate) stdin: bool,
+    /// Events count as handled only by the `ack` command, not when their line has left
+    #[arg(long, requires = "stdin")]
+    pub(crate) manual_ack: bool,
     /// What happens when nobody reads fast enough
     #[arg(long, default_value = "pause")]
     pub(crate) overflow: WhenFull,

@@ -3,8 +3,8 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use shardwright_tokio::{
-    Activity, ActivityKind, Bot, ChannelId, Command, GuildId, Members, Nonce, RequestGuildMembers,
-    Shards, Status, StatusUpdate, UserId, VoiceStateUpdate,
+    Activity, ActivityKind, ChannelId, Command, GuildId, Members, Nonce, RequestGuildMembers,
+    ShardFilter, ShardId, Shards, Status, StatusUpdate, UserId, VoiceStateUpdate,
 };
 
 #[derive(Debug, Deserialize)]
@@ -48,6 +48,14 @@ pub(crate) enum Wish {
         #[serde(default)]
         shards: WishedShards,
     },
+    ShardStates {
+        r#match: Vec<WishedMatch>,
+    },
+    Ack {
+        shard: u32,
+        session: u32,
+        seq: u64,
+    },
     Disconnect {
         #[serde(default)]
         keep: bool,
@@ -83,8 +91,22 @@ pub(crate) enum WishedShards {
     NotSaid,
 }
 
+#[derive(Debug, Deserialize)]
+#[serde(untagged, deny_unknown_fields)]
+pub(crate) enum WishedMatch {
+    Shard { shard: ShardId },
+    Session { session_id: String },
+    Word(String),
+}
+
 /// What a line asks for.
 pub(crate) enum Order {
+    States(ShardFilter),
+    Acknowledge {
+        shard: u32,
+        session: u32,
+        seq: u64,
+    },
     Send {
         op: u8,
         nonce: Option<String>,
@@ -111,6 +133,18 @@ pub(crate) fn read(line: &str) -> Result<Order, String> {
     }
     let wish: Wish = serde_json::from_str(line).map_err(|error| error.to_string())?;
     let (command, to, nonce) = match wish {
+        Wish::ShardStates { r#match } => return Ok(Order::States(filter(r#match)?)),
+        Wish::Ack {
+            shard,
+            session,
+            seq,
+        } => {
+            return Ok(Order::Acknowledge {
+                shard,
+                session,
+                seq,
+            });
+        }
         Wish::Disconnect { keep } => return Ok(Order::Disconnect { keep }),
         Wish::StatusUpdate {
             status,
@@ -225,11 +259,21 @@ impl WishedActivity {
     }
 }
 
-/// Gives a command to the bot.
-pub(crate) async fn give(bot: Bot, command: Command, to: Shards) -> Result<(), String> {
-    bot.send(command, to)
-        .await
-        .map_err(|error| error.to_string())
+fn filter(items: Vec<WishedMatch>) -> Result<ShardFilter, String> {
+    let mut filter = ShardFilter::none();
+    for item in items {
+        filter = match item {
+            WishedMatch::Shard { shard } => filter.or_shard(shard),
+            WishedMatch::Session { session_id } => filter.or_session(session_id),
+            WishedMatch::Word(word) if word == "all" => ShardFilter::all(),
+            WishedMatch::Word(word) => {
+                return Err(format!(
+                    "match: `{word}` is neither \"all\" nor an object with shard or session_id"
+                ));
+            }
+        };
+    }
+    Ok(filter)
 }
 
 #[cfg(test)]
@@ -246,6 +290,9 @@ mod tests {
             r#"{"do":"guild_request_members","guild_id":"41771983423143937","user_ids":["1"]}"#,
             r#"{"do":"request_soundboard_sounds","guild_ids":["41771983423143937"]}"#,
             r#"{"do":"send","shard":0,"payload":{"op":3,"d":{"since":null}}}"#,
+            r#"{"do":"shard_states","match":["all"]}"#,
+            r#"{"do":"shard_states","match":[{"shard":[0,1]},{"session_id":"s"}]}"#,
+            r#"{"do":"ack","shard":0,"session":1,"seq":7}"#,
             r#"{"do":"disconnect","keep":true}"#,
         ] {
             assert!(read(line).is_ok(), "{line}: {:?}", read(line).err());
@@ -261,6 +308,10 @@ mod tests {
             r#"{"do":"dance"}"#,
             r#"{"do":"send","shard":0,"payload":{"op":2,"d":{}}}"#,
             r#"{"do":"status_update","shards":"some"}"#,
+            r#"{"do":"shard_states"}"#,
+            r#"{"do":"shard_states","match":["some"]}"#,
+            r#"{"do":"shard_states","match":[{"shard":[1,1]}]}"#,
+            r#"{"do":"ack","shard":0}"#,
             r#"{"do":"guild_request_members","guild_id":"abc"}"#,
         ] {
             assert!(read(line).is_err(), "{line}");

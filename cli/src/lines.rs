@@ -101,6 +101,7 @@ pub(crate) fn json_line(
             "shard":shard.number(),"conn":conn.map(|conn| conn.get()),"what":problem.to_string()}),
         Event::ShardStopped { shard, why, .. } => json!({"t":t,"type":"shard_stopped",
             "shard":shard.number(),"why":why.to_string(),"code":code_of(why)}),
+        Event::Starting { .. } => return None,
         Event::ConnectedAllShards { shards } => {
             json!({"t":t,"type":"connected_all_shards","shards":shards})
         }
@@ -198,6 +199,14 @@ pub(crate) fn pretty_line(
         }
         Event::Problem { problem, .. } => format!("problem: {}", printable(&problem.to_string())),
         Event::ShardStopped { why, .. } => format!("shard stopped: {why}"),
+        Event::Starting {
+            shards,
+            total,
+            limit,
+        } => format!(
+            "starting {shards} of {total} shards; {} of {} session starts left today",
+            limit.remaining, limit.total
+        ),
         Event::ConnectedAllShards { shards } => format!("all {shards} shards are connected"),
         Event::ReShard { from, .. } => format!("Discord demands more than {from} shards"),
         Event::IdentifyBudgetSpent {

@@ -1,14 +1,14 @@
 //! `shardwright watch`: connect and stream events.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, IsTerminal};
 use std::pin::pin;
 use std::time::Duration;
 
 use serde_json::json;
 use shardwright_tokio::{
-    Bot, ConnectError, Event, EventFilter, Events, Options, ShardId, Shards, Status, StatusUpdate,
-    StopReason, connect_bot,
+    Acknowledge, Bot, Command, CommandError, ConnectError, Event, EventFilter, EventId, Events,
+    Options, ShardId, Shards, Status, StatusUpdate, StopReason, connect_bot,
 };
 use tokio::sync::mpsc;
 
@@ -27,6 +27,8 @@ pub(crate) async fn run(args: WatchArgs, verbose: u8) -> Outcome {
     options.shards = args.plan();
     options.compression = args.compress;
     options.overflow = args.overflow.into();
+    // Either by command, or once the line of an event has left.
+    options.acknowledge = Acknowledge::Manual;
     options.stay_on_host = args.stay_on_host;
     options.start_tries = args.access.tries;
     if !args.only.is_empty() {
@@ -141,6 +143,8 @@ pub(crate) async fn run(args: WatchArgs, verbose: u8) -> Outcome {
         until: args.until,
         counts: Counts::default(),
         shards: BTreeSet::new(),
+        manual_ack: args.manual_ack,
+        unflushed: BTreeMap::new(),
         outcome: Outcome::Done,
     };
     watch.run(interrupts, time_is_up, args.stdin).await
@@ -164,6 +168,10 @@ struct Watch {
     counts: Counts,
     /// Those that have shown themselves.
     shards: BTreeSet<ShardId>,
+    /// Events are acknowledged by command.
+    manual_ack: bool,
+    /// The last dispatch of each shard whose line has not left yet.
+    unflushed: BTreeMap<ShardId, EventId>,
     outcome: Outcome,
 }
 
@@ -205,7 +213,7 @@ impl Watch {
                     }
                 }
                 // Only when nothing else is ready.
-                () = std::future::ready(()), if self.screen.is_waiting() => self.screen.flush(),
+                () = std::future::ready(()), if self.has_unflushed() => self.flush(),
             }
             if self.screen.is_closed() {
                 stop = stop.or(Some(false));
@@ -228,10 +236,30 @@ impl Watch {
         self.outcome
     }
 
+    fn has_unflushed(&self) -> bool {
+        self.screen.is_waiting() || !self.unflushed.is_empty()
+    }
+
+    /// Lets the lines out; what they show has been handled then.
+    fn flush(&mut self) {
+        self.screen.flush();
+        let flushed = std::mem::take(&mut self.unflushed);
+        if self.manual_ack || self.screen.is_closed() {
+            return;
+        }
+        for id in flushed.into_values() {
+            // All of them were given out.
+            let _ = self.events.acknowledge(id);
+        }
+    }
+
     /// Shows an event. True if it is the one to stop at.
     fn event(&mut self, event: &Event<'_>) -> bool {
         self.counts.count(event);
         self.screen.show(event);
+        if let Event::Dispatch(event) = event {
+            self.unflushed.insert(event.id().shard, event.id());
+        }
         self.shards.extend(event.shard());
         if let Event::ShardStopped {
             why: StopReason::Fatal { .. },
@@ -257,9 +285,7 @@ impl Watch {
             return None;
         }
         match commands::read(line) {
-            Err(why) => self
-                .screen
-                .json(json!({"type":"rejected","what":line,"why":why})),
+            Err(why) => self.screen.json(rejected(line, &why)),
             Ok(Order::Disconnect { keep }) => return Some(keep),
             Ok(Order::Send {
                 op,
@@ -268,26 +294,50 @@ impl Watch {
                 to,
             }) => {
                 let shards = self.numbers(&to);
+                let sent = move |shard| json!({"type":"sent","shard":shard,"op":op,"nonce":nonce});
                 let (bot, tell) = (self.bot.clone(), tell.clone());
                 tokio::spawn(async move {
-                    // Nobody listens any more once the bot has ended.
-                    match commands::give(bot, command, to).await {
-                        Ok(()) => {
-                            for shard in shards {
-                                let _ = tell.send(
-                                    json!({"type":"sent","shard":shard,"op":op,"nonce":nonce}),
-                                );
-                            }
-                        }
-                        Err(why) => {
-                            let what = format!("op {op}");
-                            let _ = tell.send(json!({"type":"rejected","what":what,"why":why}));
-                        }
+                    let answers = match give(&bot, command, to).await {
+                        Ok(()) => shards.into_iter().map(sent).collect(),
+                        Err(error) => vec![rejected(&format!("op {op}"), &error)],
+                    };
+                    for answer in answers {
+                        // Nobody listens any more once the bot has ended.
+                        let _ = tell.send(answer);
                     }
                 });
             }
+            Ok(Order::States(filter)) => {
+                let (bot, tell) = (self.bot.clone(), tell.clone());
+                tokio::spawn(async move {
+                    let states = bot.shard_states(filter).await;
+                    let _ = tell.send(json!({"type":"shard_states","states":states}));
+                });
+            }
+            Ok(Order::Acknowledge {
+                shard,
+                session,
+                seq,
+            }) => {
+                if let Err(why) = self.acknowledge(shard, session, seq) {
+                    self.screen.json(rejected(line, &why));
+                }
+            }
         }
         None
+    }
+
+    fn acknowledge(&self, number: u32, session: u32, seq: u64) -> Result<(), String> {
+        let shard = self.shards.iter().find(|shard| shard.number() == number);
+        let shard = *shard.ok_or_else(|| format!("no shard {number} runs here"))?;
+        let id = EventId {
+            shard,
+            session,
+            seq,
+        };
+        self.events
+            .acknowledge(id)
+            .map_err(|error| error.to_string())
     }
 
     /// The numbers of the shards that a command goes to; those that are not up yet are not known.
@@ -305,6 +355,15 @@ impl Watch {
         }
         known.into_iter().map(Some).collect()
     }
+}
+
+/// Gives a command to the bot and waits until it has left.
+async fn give(bot: &Bot, command: Command, to: Shards) -> Result<(), CommandError> {
+    bot.send(command, to).await?.sent().await
+}
+
+fn rejected(what: &str, why: &impl ToString) -> serde_json::Value {
+    json!({"type":"rejected","what":what,"why":why.to_string()})
 }
 
 /// Lines of standard input, read by a thread of its own: such a read cannot be given up.

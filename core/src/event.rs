@@ -3,7 +3,10 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::{CloseCode, ConnId, DecodeError, Dispatch, ShardId, ShardState, TransportFault};
+use crate::{
+    CloseCode, ConnId, DecodeError, Dispatch, SessionStartLimit, ShardId, ShardState,
+    TransportFault,
+};
 
 /// Names one dispatch: acknowledge it and every one before it is acknowledged too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -132,6 +135,15 @@ pub enum Event<'m> {
         /// What another process needs to resume it; empty of a session after a final stop.
         state: ShardState,
     },
+    /// The gateway's address is known and the shards start: the first event of a bot.
+    Starting {
+        /// How many shards run here.
+        shards: u32,
+        /// Of how many in all.
+        total: u32,
+        /// How fast, and how often today, sessions may be started.
+        limit: SessionStartLimit,
+    },
     /// Every planned shard is READY or RESUMED.
     ConnectedAllShards {
         /// How many.
@@ -238,6 +250,15 @@ impl Event<'_> {
                 problem,
             },
             Self::ShardStopped { shard, why, state } => Event::ShardStopped { shard, why, state },
+            Self::Starting {
+                shards,
+                total,
+                limit,
+            } => Event::Starting {
+                shards,
+                total,
+                limit,
+            },
             Self::ConnectedAllShards { shards } => Event::ConnectedAllShards { shards },
             Self::ReShard { from, to } => Event::ReShard { from, to },
             Self::IdentifyBudgetSpent {
@@ -267,7 +288,8 @@ impl Event<'_> {
             | Self::SessionLost { shard, .. }
             | Self::Problem { shard, .. }
             | Self::ShardStopped { shard, .. } => Some(*shard),
-            Self::ConnectedAllShards { .. }
+            Self::Starting { .. }
+            | Self::ConnectedAllShards { .. }
             | Self::ReShard { .. }
             | Self::IdentifyBudgetSpent { .. }
             | Self::Stopped { .. } => None,
@@ -436,6 +458,12 @@ pub enum Problem {
     /// The presence is too large for an Identify and is sent after READY instead.
     #[error("the presence does not fit into an Identify and is sent after READY")]
     PresenceTooLarge,
+    /// What drove the shard ended unexpectedly, as by a panic. It is started again, with its session.
+    #[error("the shard's driver ended unexpectedly; it is started again in {} s", restart_in.as_secs_f64())]
+    DriverEnded {
+        /// When.
+        restart_in: Duration,
+    },
     /// The host slept: one extra heartbeat was sent to see whether the link still lives.
     #[error("the host slept; checking the link")]
     HostSlept,
@@ -481,6 +509,9 @@ pub enum StopReason {
     /// Every shard has ended by itself.
     #[error("no shard is left running")]
     NoShardsLeft,
+    /// What drove it ended before it did: its async runtime shut down.
+    #[error("the runtime that drove it has shut down; keep it running until the last event")]
+    Abandoned,
     /// The gateway's address could not be had.
     #[error("the gateway's address could not be fetched: {0}")]
     Fetch(crate::FetchFault),

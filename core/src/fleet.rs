@@ -15,10 +15,11 @@
 mod commands;
 mod identify;
 mod messages;
+mod states;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use self::commands::Pending;
@@ -27,10 +28,11 @@ pub use self::messages::{
     FleetAction, FleetConfig, FleetInput, ShardPlan, ShardReport, ShardStart, ShardTemplate,
     Shards, ToShard,
 };
+use self::states::Question;
 use crate::rng::Rng;
 use crate::{
     Answer, CloseAction, CloseCode, CommandError, CommandId, Event, FetchFault, FetchMachine,
-    FetchNext, GatewayInfo, GatewayRequest, GatewayUrl, Misuse, ShardId, ShardState, Stop,
+    FetchNext, GatewayInfo, GatewayRequest, GatewayUrl, Misuse, Problem, ShardId, ShardState, Stop,
     StopReason, Wait, WaitFor,
 };
 
@@ -39,6 +41,9 @@ use crate::{
 const ON_THE_WAY: usize = 2;
 /// A shard that has not reported its end by then is given up, so that a stop always ends.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
+/// A shard whose driver has vanished is started again after this, twice as long each time.
+const FIRST_RESTART: Duration = Duration::from_secs(1);
+const LAST_RESTART: Duration = Duration::from_secs(60);
 /// More shards than any bot has.
 const ABSURD_TOTAL: u32 = 100_000;
 
@@ -67,6 +72,11 @@ enum Life {
         /// Still on its way to its first Identify: holds one of the bucket's places.
         on_the_way: bool,
     },
+    /// Its driver vanished: it is started again then.
+    Fallen {
+        at: Instant,
+        state: Box<ShardState>,
+    },
     Stopped(Box<ShardState>),
 }
 
@@ -87,11 +97,14 @@ pub struct FleetMachine {
     turns: Option<IdentifyTurns>,
     /// Started shards of each bucket that have not identified yet.
     on_the_way: BTreeMap<u32, usize>,
+    /// How often the driver of a shard has vanished since it was last up.
+    falls: BTreeMap<u32, u32>,
     /// How many shards are READY or RESUMED.
     up: usize,
     all_up_said: bool,
     spent_said: bool,
     pending: BTreeMap<CommandId, Pending>,
+    questions: BTreeMap<CommandId, Question>,
     out: VecDeque<FleetAction>,
     drained: bool,
 }
@@ -115,10 +128,12 @@ impl FleetMachine {
             queues: BTreeMap::new(),
             turns: None,
             on_the_way: BTreeMap::new(),
+            falls: BTreeMap::new(),
             up: 0,
             all_up_said: false,
             spent_said: false,
             pending: BTreeMap::new(),
+            questions: BTreeMap::new(),
             out: VecDeque::new(),
             drained: true,
         }
@@ -128,6 +143,28 @@ impl FleetMachine {
     #[must_use]
     pub fn total(&self) -> Option<u32> {
         (self.total > 0).then_some(self.total)
+    }
+
+    /// The states of its shards as far as they are known here: those that have ended, and what was given
+    /// for those that have not started.
+    #[must_use]
+    pub fn states(&self) -> Vec<ShardState> {
+        let total = self.total;
+        let given = |id: u32| {
+            self.config
+                .states
+                .iter()
+                .find(move |s| s.shard.number() == id && s.shard.total() == total)
+        };
+        self.shards
+            .iter()
+            .filter_map(|(id, life)| match life {
+                Life::Stopped(state) | Life::Fallen { state, .. } => Some((**state).clone()),
+                // Never started: what was given stays good.
+                Life::Planned => given(*id).cloned(),
+                Life::Running { .. } => ShardId::new(*id, total).ok().map(ShardState::fresh),
+            })
+            .collect()
     }
 
     /// Tells the fleet what happened, and what time it is.
@@ -155,7 +192,7 @@ impl FleetMachine {
             State::Idle => Wait::For(WaitFor::Start),
             State::Stopped => Wait::Stopped,
             State::Fetching { retry_at } => until(*retry_at),
-            State::Running => until(self.turns.as_ref().and_then(IdentifyTurns::next)),
+            State::Running => until(self.next_time()),
             State::Stopping { give_up_at, .. } => until(Some(*give_up_at)),
         })
     }
@@ -177,6 +214,7 @@ impl FleetMachine {
             } => {
                 self.command(id, to, &command, if_not_ready);
             }
+            FleetInput::AskForStates { id, filter } => self.ask_for_states(id, filter),
             FleetInput::Stop(how) => self.stop(how, StopReason::Requested),
             FleetInput::Tick => {}
         }
@@ -186,7 +224,10 @@ impl FleetMachine {
     fn look_at_the_clock(&mut self) {
         match &self.state {
             State::Fetching { retry_at: Some(at) } if *at <= self.now => self.ask(),
-            State::Running => self.give_turns(),
+            State::Running => {
+                self.start_the_fallen();
+                self.give_turns();
+            }
             State::Stopping { give_up_at, .. } if *give_up_at <= self.now => self.end(),
             _ => {}
         }
@@ -229,12 +270,18 @@ impl FleetMachine {
         let turns = IdentifyTurns::new(&info.session_start_limit, self.now);
         self.url = Some(info.url);
         self.state = State::Running;
-        let ids = ids.unwrap_or_else(|| (0..total).collect());
+        let ids: BTreeSet<u32> = match ids {
+            Some(ids) => ids.into_iter().collect(),
+            None => (0..total).collect(),
+        };
+        self.out.push_back(FleetAction::Emit(Event::Starting {
+            shards: u32::try_from(ids.len()).unwrap_or(u32::MAX),
+            total,
+            limit: info.session_start_limit,
+        }));
         let mut resumable = Vec::new();
         for id in ids {
-            if self.shards.insert(id, Life::Planned).is_some() {
-                continue;
-            }
+            self.shards.insert(id, Life::Planned);
             let Ok(shard) = ShardId::new(id, total) else {
                 continue;
             };
@@ -378,6 +425,7 @@ impl FleetMachine {
                 self.free_place(shard);
             }
             ShardReport::Up => {
+                self.falls.remove(&shard.number());
                 self.set_up(shard, true);
                 self.free_place(shard);
                 self.say_if_all_up();
@@ -389,6 +437,8 @@ impl FleetMachine {
             }
             ShardReport::Answer { id, answer } => self.answered(shard.number(), id, answer),
             ShardReport::Stopped { why, state } => self.shard_stopped(shard, why, state),
+            ShardReport::State { state } => self.state_known(shard, &state),
+            ShardReport::Vanished { state } => self.vanished(shard, state),
         }
     }
 
@@ -402,14 +452,66 @@ impl FleetMachine {
         }
     }
 
-    fn shard_stopped(&mut self, shard: ShardId, why: StopReason, state: ShardState) {
-        let number = shard.number();
+    /// A shard's driver is gone, and the shard with it: it is started again, with its session.
+    fn vanished(&mut self, shard: ShardId, state: ShardState) {
+        if !matches!(self.state, State::Running) {
+            return self.shard_stopped(shard, StopReason::Abandoned, state);
+        }
+        self.leave(shard, CommandError::Interrupted);
+        self.state_known(shard, &state);
+        let falls = self.falls.entry(shard.number()).or_default();
+        let restart_in = FIRST_RESTART
+            .saturating_mul(1 << (*falls).min(16))
+            .min(LAST_RESTART);
+        *falls += 1;
+        let life = Life::Fallen {
+            at: self.now + restart_in,
+            state: Box::new(state),
+        };
+        self.shards.insert(shard.number(), life);
+        self.out.push_back(FleetAction::Emit(Event::Problem {
+            shard,
+            conn: None,
+            problem: Problem::DriverEnded { restart_in },
+        }));
+    }
+
+    fn start_the_fallen(&mut self) {
+        let due: Vec<(u32, ShardState)> = self
+            .shards
+            .iter()
+            .filter_map(|(id, life)| match life {
+                Life::Fallen { at, state } if *at <= self.now => Some((*id, (**state).clone())),
+                _ => None,
+            })
+            .collect();
+        for (id, state) in due {
+            if let Ok(shard) = ShardId::new(id, self.total) {
+                self.start(shard, Some(state).filter(ShardState::is_resumable));
+            }
+        }
+    }
+
+    fn next_time(&self) -> Option<Instant> {
+        let fallen = self
+            .falls
+            .keys()
+            .filter_map(|id| match self.shards.get(id) {
+                Some(Life::Fallen { at, .. }) => Some(*at),
+                _ => None,
+            });
+        let turn = self.turns.as_ref().and_then(IdentifyTurns::next);
+        fallen.chain(turn).min()
+    }
+
+    /// A shard no longer takes part: its turn, its place and its commands are free.
+    fn leave(&mut self, shard: ShardId, error: CommandError) {
         self.free_place(shard);
         self.set_up(shard, false);
-        self.shards.insert(number, Life::Stopped(Box::new(state)));
         if let Some(turns) = &mut self.turns {
             turns.withdraw(shard);
         }
+        let number = shard.number();
         let orphans: Vec<CommandId> = self
             .pending
             .iter()
@@ -417,8 +519,15 @@ impl FleetMachine {
             .map(|(id, _)| *id)
             .collect();
         for id in orphans {
-            self.answered(number, id, Answer::Refused(CommandError::Stopped));
+            self.answered(number, id, Answer::Refused(error.clone()));
         }
+    }
+
+    fn shard_stopped(&mut self, shard: ShardId, why: StopReason, state: ShardState) {
+        self.leave(shard, CommandError::Stopped);
+        self.state_known(shard, &state);
+        self.shards
+            .insert(shard.number(), Life::Stopped(Box::new(state)));
         let alive = self
             .shards
             .values()
@@ -501,23 +610,8 @@ impl FleetMachine {
         for id in ids {
             self.answer(id, Answer::Refused(CommandError::Stopped));
         }
-        let total = self.total;
-        let known = |id: u32| {
-            self.config
-                .states
-                .iter()
-                .find(move |s| s.shard.number() == id && s.shard.total() == total)
-        };
-        let states = self
-            .shards
-            .iter()
-            .filter_map(|(id, life)| match life {
-                Life::Stopped(state) => Some((**state).clone()),
-                // Never started: what was given stays good.
-                Life::Planned => known(*id).cloned(),
-                Life::Running { .. } => ShardId::new(*id, total).ok().map(ShardState::fresh),
-            })
-            .collect();
+        self.answer_questions(|_| true);
+        let states = self.states();
         self.out
             .push_back(FleetAction::Emit(Event::Stopped { why, states }));
     }

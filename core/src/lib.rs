@@ -151,6 +151,7 @@ mod payload;
 mod presence;
 mod raw_payload;
 mod rng;
+mod shard_filter;
 mod shard_id;
 mod token;
 
@@ -170,6 +171,7 @@ pub use intents::Intents;
 pub use intents_text::ParseIntentsError;
 pub use members::{Members, Nonce, RequestGuildMembers};
 pub use presence::{ParseStatusError, Status, StatusUpdate};
+pub use shard_filter::ShardFilter;
 pub use shard_id::{ShardId, ShardIdError};
 pub use token::{Token, TokenError};
 

@@ -1,17 +1,37 @@
 //! What every shardwright runtime needs and the pure core may not hold: the REST call, trust roots,
-//! mailboxes and options. There is no async runtime in its tree.
+//! mailboxes, the bot's handle and events, the fleet's owner, a shard's seat. There is no async runtime
+//! in its tree.
 //!
-//! Internal: use a runtime crate such as `shardwright-tokio` instead.
+//! Internal: use a runtime crate such as `shardwright-tokio` instead. A runtime of one's own dials, and
+//! gives turns to what is here: to the [`Owner`] of [`prepare`], and to each [`Seat`] that it hands out
+//! (with the feature `async`, through an [`AsyncDriver`]).
 
+#[cfg(feature = "async")]
+mod async_driver;
+mod bot;
+mod connect;
+mod dial;
+mod events;
 mod http;
 mod https;
+mod inbox;
 mod mailbox;
 mod options;
+mod owner;
+mod seat;
 mod seed;
 mod tls;
 
+#[cfg(feature = "async")]
+pub use async_driver::{AsyncDriver, AsyncSocket, Dial};
+pub use bot::{Accepted, Bot};
+pub use connect::{Connecting, Inquiry, prepare};
+pub use dial::{Target, fault, io_fault};
+pub use events::Events;
 pub use http::{fetch, fetch_on_thread};
-pub use mailbox::{Mailboxes, Overflow, Slot};
+pub use mailbox::{Acknowledge, AcknowledgeError, Mailboxes, Overflow, Slot};
 pub use options::{ConnectError, Options};
+pub use owner::{Owner, Turn};
+pub use seat::{Seat, Wire};
 pub use seed::random_seed;
 pub use tls::{TlsError, TlsOptions};

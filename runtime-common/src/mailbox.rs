@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use shardwright_core::{Event, EventId};
+use shardwright_core::{Event, EventId, ShardId};
 
 /// What happens when the consumer is too slow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,6 +21,27 @@ pub enum Overflow {
     DropNewest,
 }
 
+/// When a dispatch counts as handled, so that a session that is resumed elsewhere goes on after it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "complete by nature")]
+pub enum Acknowledge {
+    /// When the consumer asks for the next event.
+    #[default]
+    OnNext,
+    /// When the consumer says so with `events.acknowledge(id)`.
+    Manual,
+}
+
+/// Why an acknowledgement was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AcknowledgeError {
+    /// The consumer has not been given this dispatch.
+    #[error("event {seq} of session {session} on shard {shard} was not given out yet; acknowledge the id of a dispatch that was",
+        seq = .0.seq, session = .0.session, shard = .0.shard)]
+    NotGiven(EventId),
+}
+
 struct Item {
     event: Event<'static>,
     size: usize,
@@ -28,8 +49,8 @@ struct Item {
     number: u64,
 }
 
-#[derive(Default)]
 struct Mailbox {
+    shard: ShardId,
     items: VecDeque<Item>,
     bytes: usize,
     dropped: u64,
@@ -38,8 +59,26 @@ struct Mailbox {
     /// Its dispatches go to whoever resumes the session next.
     withdrawn: bool,
     producer: Option<Waker>,
-    /// The last dispatch that the consumer has done with.
+    /// The last dispatch that the consumer was given.
+    given: Option<EventId>,
+    /// The last that it has done with.
     handled: Option<EventId>,
+}
+
+impl Mailbox {
+    fn new(shard: ShardId) -> Self {
+        Self {
+            shard,
+            items: VecDeque::new(),
+            bytes: 0,
+            dropped: 0,
+            full: false,
+            withdrawn: false,
+            producer: None,
+            given: None,
+            handled: None,
+        }
+    }
 }
 
 #[derive(Default)]
@@ -50,8 +89,8 @@ struct State {
     /// Events of the whole bot: each after everything that came before it.
     bot: VecDeque<(Event<'static>, u64)>,
     pushed: u64,
-    /// The dispatch in the consumer's hands: handled once it asks for more.
-    in_hand: Option<(usize, EventId)>,
+    /// The box of the dispatch in the consumer's hands.
+    in_hand: Option<usize>,
     /// The last event of all has a place of its own: it always fits.
     last: Option<Event<'static>>,
     ended: bool,
@@ -66,6 +105,7 @@ pub struct Mailboxes {
     events: usize,
     bytes: usize,
     overflow: Overflow,
+    acknowledge: Acknowledge,
 }
 
 impl std::fmt::Debug for Mailboxes {
@@ -84,12 +124,13 @@ const EVENT_BYTES: usize = 256;
 impl Mailboxes {
     /// No mailbox yet; each will hold this many events and bytes.
     #[must_use]
-    pub fn new(events: usize, bytes: usize, overflow: Overflow) -> Self {
+    pub fn new(events: usize, bytes: usize, overflow: Overflow, acknowledge: Acknowledge) -> Self {
         Self {
             state: Arc::default(),
             events: events.max(1),
             bytes,
             overflow,
+            acknowledge,
         }
     }
 
@@ -100,9 +141,9 @@ impl Mailboxes {
 
     /// A mailbox for one more shard.
     #[must_use]
-    pub fn add(&self) -> Slot {
+    pub fn add(&self, shard: ShardId) -> Slot {
         let mut state = self.lock();
-        state.boxes.push(Mailbox::default());
+        state.boxes.push(Mailbox::new(shard));
         Slot(state.boxes.len() - 1)
     }
 
@@ -184,7 +225,9 @@ impl Mailboxes {
     /// The next event; `None` after the last. Asking says that the one before has been handled.
     pub fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<Event<'static>>> {
         let mut state = self.lock();
-        state.set_handled();
+        if self.acknowledge == Acknowledge::OnNext {
+            state.set_handled();
+        }
         if state.ended {
             return Poll::Ready(None);
         }
@@ -192,8 +235,11 @@ impl Mailboxes {
             return Poll::Ready(Some(event));
         }
         if let Some((turn, event)) = state.next_of_shards() {
-            if let Event::Dispatch(dispatch) = &event {
-                state.in_hand = Some((turn, dispatch.id()));
+            if let Event::Dispatch(dispatch) = &event
+                && let Some(mailbox) = state.boxes.get_mut(turn)
+            {
+                mailbox.given = Some(dispatch.id());
+                state.in_hand = Some(turn);
             }
             let producer = self.producer_with_room(&mut state, turn);
             drop(state);
@@ -219,6 +265,25 @@ impl Mailboxes {
         mailbox.producer.take()
     }
 
+    /// The consumer has done with this dispatch and all before it.
+    ///
+    /// # Errors
+    /// If it has not been given out yet.
+    pub fn acknowledge(&self, id: EventId) -> Result<(), AcknowledgeError> {
+        let mut state = self.lock();
+        // A shard that was started anew has a box for each of its lives.
+        let mut boxes = state.boxes.iter_mut().rev();
+        let mailbox = boxes.find(|mailbox| mailbox.shard == id.shard && mailbox.given >= Some(id));
+        let Some(mailbox) = mailbox else {
+            return Err(AcknowledgeError::NotGiven(id));
+        };
+        mailbox.handled = mailbox.handled.max(Some(id));
+        let settled = (mailbox.handled >= mailbox.given).then(|| mailbox.producer.take());
+        drop(state);
+        wake(settled.flatten());
+        Ok(())
+    }
+
     /// The last dispatch of a shard that the consumer has done with.
     #[must_use]
     pub fn handled(&self, slot: Slot) -> Option<EventId> {
@@ -229,9 +294,8 @@ impl Mailboxes {
     /// to come: whoever resumes its session gets them. Returns the last that was given.
     pub fn withdraw(&self, slot: Slot) -> Option<EventId> {
         let mut state = self.lock();
-        let in_hand = state.in_hand.filter(|&(index, _)| index == slot.0);
         let mailbox = state.boxes.get_mut(slot.0)?;
-        let given = in_hand.map(|(_, id)| id).or(mailbox.handled);
+        let given = mailbox.given;
         mailbox.withdrawn = true;
         mailbox
             .items
@@ -244,6 +308,24 @@ impl Mailboxes {
         drop(state);
         wake(producer);
         given
+    }
+
+    /// Ready with the last dispatch that a withdrawn shard's next life goes on after: the last that was
+    /// given, once that has been acknowledged if this is done by hand.
+    pub fn poll_settled(&self, slot: Slot, cx: &mut Context<'_>) -> Poll<Option<EventId>> {
+        let mut state = self.lock();
+        let abandoned = state.abandoned;
+        let Some(mailbox) = state.boxes.get_mut(slot.0) else {
+            return Poll::Ready(None);
+        };
+        if self.acknowledge == Acknowledge::OnNext {
+            return Poll::Ready(mailbox.given);
+        }
+        if mailbox.handled >= mailbox.given || abandoned {
+            return Poll::Ready(mailbox.handled);
+        }
+        mailbox.producer = Some(cx.waker().clone());
+        Poll::Pending
     }
 
     /// Dispatches dropped so far, of all shards.
@@ -278,10 +360,10 @@ impl Mailboxes {
 
 impl State {
     fn set_handled(&mut self) {
-        if let Some((index, id)) = self.in_hand.take()
+        if let Some(index) = self.in_hand.take()
             && let Some(mailbox) = self.boxes.get_mut(index)
         {
-            mailbox.handled = Some(id);
+            mailbox.handled = mailbox.handled.max(mailbox.given);
         }
     }
 

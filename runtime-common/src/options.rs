@@ -5,7 +5,7 @@ use shardwright_core::{
     ShardState, StatusUpdate, Token,
 };
 
-use crate::{Overflow, TlsError, TlsOptions};
+use crate::{Acknowledge, Overflow, TlsError, TlsOptions};
 
 /// Everything about a bot but its token. The defaults are right for most.
 #[derive(Clone, Debug)]
@@ -31,6 +31,8 @@ pub struct Options {
     pub limits: ShardLimits,
     /// What happens when events are not taken fast enough: reading pauses, and nothing is lost.
     pub overflow: Overflow,
+    /// When a dispatch counts as handled: when the next event is asked for.
+    pub acknowledge: Acknowledge,
     /// How many events wait for the consumer, a shard: 4,096.
     pub mailbox_events: usize,
     /// How many bytes of them, a shard: 16 MiB.
@@ -58,6 +60,7 @@ impl Options {
             stay_on_host: false,
             limits: ShardLimits::default(),
             overflow: Overflow::Pause,
+            acknowledge: Acknowledge::OnNext,
             mailbox_events: 4096,
             mailbox_bytes: 16 * 1024 * 1024,
             tls: TlsOptions::default(),

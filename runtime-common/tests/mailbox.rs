@@ -6,10 +6,10 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use shardwright_core::{
-    Action, Compression, Event, Frame, Input, Intents, ShardConfig, ShardId, ShardMachine,
+    Action, Compression, Event, EventId, Frame, Input, Intents, ShardConfig, ShardId, ShardMachine,
     StopReason, Token,
 };
-use shardwright_runtime::{Mailboxes, Overflow, Slot};
+use shardwright_runtime::{Acknowledge, AcknowledgeError, Mailboxes, Overflow, Slot};
 
 /// Real dispatches: READY and `count - 1` more, of sequences 1 to `count`.
 fn dispatches(number: u32, count: u64) -> Vec<Event<'static>> {
@@ -111,13 +111,17 @@ fn heartbeat() -> Event<'static> {
 }
 
 fn new(events: usize, overflow: Overflow) -> Mailboxes {
-    Mailboxes::new(events, 1 << 20, overflow)
+    Mailboxes::new(events, 1 << 20, overflow, Acknowledge::OnNext)
+}
+
+fn add(boxes: &Mailboxes, number: u32) -> Slot {
+    boxes.add(ShardId::new(number, 2).unwrap())
 }
 
 #[test]
 fn a_noisy_shard_stops_no_other() {
     let boxes = new(100, Overflow::Pause);
-    let (noisy, quiet) = (boxes.add(), boxes.add());
+    let (noisy, quiet) = (add(&boxes, 0), add(&boxes, 1));
     for event in dispatches(0, 50) {
         boxes.push(noisy, event);
     }
@@ -131,7 +135,7 @@ fn a_noisy_shard_stops_no_other() {
 #[test]
 fn full_is_an_answer_and_half_full_is_room() {
     let boxes = new(4, Overflow::Pause);
-    let slot = boxes.add();
+    let slot = add(&boxes, 0);
     let bell = Arc::new(Bell::default());
     let waker = Waker::from(Arc::clone(&bell));
     let pauses: Vec<_> = dispatches(0, 6)
@@ -151,8 +155,8 @@ fn full_is_an_answer_and_half_full_is_room() {
 
 #[test]
 fn bytes_count_too() {
-    let boxes = Mailboxes::new(100, 600, Overflow::Pause);
-    let slot = boxes.add();
+    let boxes = Mailboxes::new(100, 600, Overflow::Pause, Acknowledge::OnNext);
+    let slot = add(&boxes, 0);
     let pauses: Vec<_> = dispatches(0, 3)
         .into_iter()
         .map(|event| boxes.push(slot, event))
@@ -167,7 +171,7 @@ fn bytes_count_too() {
 #[test]
 fn dropping_counts_exactly_and_keeps_what_is_no_dispatch() {
     let boxes = new(2, Overflow::DropNewest);
-    let slot = boxes.add();
+    let slot = add(&boxes, 0);
     for event in dispatches(0, 5) {
         assert!(!boxes.push(slot, event), "reading never pauses");
     }
@@ -183,7 +187,7 @@ fn dropping_counts_exactly_and_keeps_what_is_no_dispatch() {
 #[test]
 fn asking_for_more_says_that_the_last_is_handled() {
     let boxes = new(10, Overflow::Pause);
-    let (slot, other) = (boxes.add(), boxes.add());
+    let (slot, other) = (add(&boxes, 0), add(&boxes, 1));
     for event in dispatches(0, 2) {
         boxes.push(slot, event);
     }
@@ -202,7 +206,7 @@ fn asking_for_more_says_that_the_last_is_handled() {
 #[test]
 fn asking_in_vain_says_so_too() {
     let boxes = new(10, Overflow::Pause);
-    let slot = boxes.add();
+    let slot = add(&boxes, 0);
     for event in dispatches(0, 1) {
         boxes.push(slot, event);
     }
@@ -214,7 +218,7 @@ fn asking_in_vain_says_so_too() {
 #[test]
 fn withdrawn_dispatches_are_not_delivered() {
     let boxes = new(4, Overflow::Pause);
-    let (slot, other) = (boxes.add(), boxes.add());
+    let (slot, other) = (add(&boxes, 0), add(&boxes, 1));
     let mut events = dispatches(0, 5).into_iter();
     let late = events.next_back().unwrap();
     for event in events {
@@ -234,13 +238,13 @@ fn withdrawn_dispatches_are_not_delivered() {
     assert!(matches!(take(&boxes), Some(Event::ReShard { .. })));
     assert!(is_empty(&boxes));
     assert_eq!(boxes.withdraw(slot).map(|id| id.seq), Some(1));
-    assert_eq!(boxes.withdraw(boxes.add()), None);
+    assert_eq!(boxes.withdraw(add(&boxes, 1)), None);
 }
 
 #[test]
 fn the_end_comes_once_and_last_and_always_fits() {
     let boxes = new(1, Overflow::Pause);
-    let slot = boxes.add();
+    let slot = add(&boxes, 0);
     for event in dispatches(0, 2) {
         boxes.push(slot, event);
     }
@@ -259,7 +263,7 @@ fn the_end_comes_once_and_last_and_always_fits() {
 #[test]
 fn events_of_the_bot_keep_their_place() {
     let boxes = new(10, Overflow::Pause);
-    let slot = boxes.add();
+    let slot = add(&boxes, 0);
     let mut events = dispatches(0, 2).into_iter();
     boxes.push(slot, events.next().unwrap());
     boxes.push_bot(Event::ConnectedAllShards { shards: 1 });
@@ -273,7 +277,7 @@ fn events_of_the_bot_keep_their_place() {
 #[test]
 fn a_waiting_consumer_is_woken_and_an_abandoned_producer_too() {
     let boxes = new(1, Overflow::Pause);
-    let slot = boxes.add();
+    let slot = add(&boxes, 0);
     let (consumer, producer) = (Arc::new(Bell::default()), Arc::new(Bell::default()));
     let waker = Waker::from(Arc::clone(&consumer));
     let next = boxes.poll_next(&mut Context::from_waker(&waker));
@@ -290,4 +294,74 @@ fn a_waiting_consumer_is_woken_and_an_abandoned_producer_too() {
         assert!(!boxes.push(slot, event), "thrown away");
     }
     assert!(is_empty(&boxes));
+}
+
+fn id(seq: u64) -> EventId {
+    EventId {
+        shard: ShardId::new(0, 2).unwrap(),
+        session: 1,
+        seq,
+    }
+}
+
+#[test]
+fn by_hand_only_what_is_acknowledged_is_handled() {
+    let boxes = Mailboxes::new(10, 1 << 20, Overflow::Pause, Acknowledge::Manual);
+    let slot = add(&boxes, 0);
+    for event in dispatches(0, 4) {
+        boxes.push(slot, event);
+    }
+    for _ in 0..3 {
+        taken(&boxes);
+    }
+    assert_eq!(boxes.handled(slot), None);
+    assert_eq!(boxes.acknowledge(id(2)), Ok(()));
+    assert_eq!(boxes.handled(slot), Some(id(2)));
+    assert_eq!(boxes.acknowledge(id(1)), Ok(()), "an older one is harmless");
+    assert_eq!(boxes.handled(slot), Some(id(2)));
+    let ahead = boxes.acknowledge(id(4));
+    assert_eq!(ahead, Err(AcknowledgeError::NotGiven(id(4))));
+    let elsewhere = EventId {
+        shard: ShardId::new(1, 2).unwrap(),
+        ..id(1)
+    };
+    assert!(boxes.acknowledge(elsewhere).is_err());
+    assert_eq!(boxes.handled(slot), Some(id(2)));
+}
+
+#[test]
+fn by_hand_a_withdrawn_shard_waits_for_what_was_given() {
+    let boxes = Mailboxes::new(10, 1 << 20, Overflow::Pause, Acknowledge::Manual);
+    let slot = add(&boxes, 0);
+    for event in dispatches(0, 4) {
+        boxes.push(slot, event);
+    }
+    taken(&boxes);
+    taken(&boxes);
+    boxes.withdraw(slot);
+    let bell = Arc::new(Bell::default());
+    let waker = Waker::from(Arc::clone(&bell));
+    let settled = || boxes.poll_settled(slot, &mut Context::from_waker(&waker));
+    assert_eq!(settled(), Poll::Pending);
+    boxes.acknowledge(id(1)).unwrap();
+    assert_eq!((bell.rung(), settled()), (0, Poll::Pending));
+    boxes.acknowledge(id(2)).unwrap();
+    assert_eq!((bell.rung(), settled()), (1, Poll::Ready(Some(id(2)))));
+}
+
+#[test]
+fn nobody_is_waited_for_who_is_gone() {
+    let boxes = Mailboxes::new(10, 1 << 20, Overflow::Pause, Acknowledge::Manual);
+    let slot = add(&boxes, 0);
+    for event in dispatches(0, 2) {
+        boxes.push(slot, event);
+    }
+    taken(&boxes);
+    boxes.withdraw(slot);
+    let bell = Arc::new(Bell::default());
+    let waker = Waker::from(Arc::clone(&bell));
+    let settled = || boxes.poll_settled(slot, &mut Context::from_waker(&waker));
+    assert_eq!(settled(), Poll::Pending);
+    boxes.abandon();
+    assert_eq!((bell.rung(), settled()), (1, Poll::Ready(None)));
 }

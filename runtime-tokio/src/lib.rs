@@ -23,17 +23,49 @@
 //! [`Events`] stops the bot in a way that its sessions can be resumed; dropping the last [`Bot`] changes
 //! nothing.
 
-mod bot;
 mod dial;
-mod driver;
+mod turns;
 
-pub use bot::{Bot, Events, connect_bot, gateway_info};
 pub use shardwright_core::{
     Activity, ActivityKind, ApiBase, ChannelId, ChannelInfoField, CloseCode, Command, CommandError,
     Compression, ConnId, DisconnectReason, Dispatch, Event, EventFilter, EventId, FetchFault,
     GatewayInfo, GuildId, Intents, Members, Next, Nonce, ParseActivityKindError, ParseStatusError,
-    Problem, RequestGuildMembers, SessionLoss, SessionStartLimit, ShardId, ShardLimits, ShardPlan,
-    ShardState, Shards, Status, StatusUpdate, StopReason, Token, TransportFault, UserId,
-    VoiceStateUpdate,
+    Problem, RequestGuildMembers, SessionLoss, SessionStartLimit, ShardFilter, ShardId,
+    ShardLimits, ShardPlan, ShardState, Shards, Status, StatusUpdate, StopReason, Token,
+    TransportFault, UserId, VoiceStateUpdate,
 };
-pub use shardwright_runtime::{ConnectError, Options, Overflow, TlsError, TlsOptions};
+pub use shardwright_runtime::{
+    Accepted, Acknowledge, AcknowledgeError, Bot, ConnectError, Events, Options, Overflow,
+    TlsError, TlsOptions,
+};
+use shardwright_runtime::{AsyncDriver, Inquiry, prepare};
+
+use crate::dial::dial;
+use crate::turns::turns;
+
+/// Connects a bot: asks Discord for the gateway's address and starts its shards.
+///
+/// Resolves when the first answer is in; shards come up meanwhile. Passing faults are retried
+/// ([`Options::start_tries`]); the future may be dropped, and the bot with it.
+///
+/// # Errors
+/// If Discord refuses the token or the request for good, or the tries are used up.
+pub async fn connect_bot(token: Token, options: Options) -> Result<(Bot, Events), ConnectError> {
+    let (mut owner, connecting) = prepare(token, &options)?;
+    tokio::spawn(turns(move |cx| {
+        owner.turn(cx, |seat| {
+            let mut driver = AsyncDriver::new(seat, |target| Box::pin(dial(target)));
+            tokio::spawn(turns(move |cx| driver.turn(cx)));
+        })
+    }));
+    connecting.done().await
+}
+
+/// What Discord says of the gateway: address, recommended shards, session starts left.
+///
+/// # Errors
+/// If Discord refuses for good, or [`Options::start_tries`] are used up.
+pub async fn gateway_info(token: &Token, options: &Options) -> Result<GatewayInfo, ConnectError> {
+    let mut inquiry = Inquiry::new(token, options)?;
+    turns(move |cx| inquiry.turn(cx)).await
+}

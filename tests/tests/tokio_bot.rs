@@ -375,9 +375,13 @@ async fn commands_reach_the_gateway() {
         .unwrap();
     let raw =
         Command::raw(r#"{"op":3,"d":{"since":null,"activities":[],"status":"dnd","afk":false}}"#);
-    bot.send_raw(0, raw.clone().unwrap()).await.unwrap();
+    let accepted = bot
+        .send(raw.clone().unwrap(), Shards::Only(vec![0]))
+        .await
+        .unwrap();
+    accepted.sent().await.unwrap();
     assert!(
-        bot.send_raw(9, raw.unwrap()).await.is_err(),
+        bot.send(raw.unwrap(), Shards::Only(vec![9])).await.is_err(),
         "no such shard"
     );
     until_seen(&emulator, "all six commands", |log| {

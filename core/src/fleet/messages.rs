@@ -3,7 +3,8 @@
 use crate::{
     Action, Answer, ApiBase, Command, CommandId, Compression, ConnId, Event, EventFilter,
     FetchFault, GatewayInfo, GatewayRequest, GatewayUrl, GuildId, IfNotReady, Input, Intents,
-    ShardConfig, ShardId, ShardLimits, ShardState, StatusUpdate, Stop, StopReason, Token, Wait,
+    ShardConfig, ShardFilter, ShardId, ShardLimits, ShardState, StatusUpdate, Stop, StopReason,
+    Token, Wait,
 };
 
 /// Which shards a bot runs here.
@@ -142,6 +143,13 @@ pub enum FleetInput {
         /// What to do on a shard that is not READY.
         if_not_ready: IfNotReady,
     },
+    /// The bot wants to know the states of its shards.
+    AskForStates {
+        /// The caller's number for it.
+        id: CommandId,
+        /// Of which shards.
+        filter: ShardFilter,
+    },
     /// End the bot.
     Stop(Stop),
     /// Time has passed.
@@ -183,6 +191,16 @@ pub enum ShardReport {
         /// Why.
         why: StopReason,
         /// Its final state.
+        state: ShardState,
+    },
+    /// The answer to [`ToShard::ReportState`]. A runtime says so itself; no action does.
+    State {
+        /// What its next life would go on from.
+        state: ShardState,
+    },
+    /// What drove it has ended, as by a panic. A runtime says so itself; no action does.
+    Vanished {
+        /// The state it can be started again with.
         state: ShardState,
     },
 }
@@ -228,15 +246,17 @@ pub enum ToShard {
         /// What to do if it is not READY.
         if_not_ready: IfNotReady,
     },
+    /// Say what its next life would go on from, once its machine knows what the consumer has handled.
+    ReportState,
     /// End.
     Stop(Stop),
 }
 
 impl ToShard {
-    /// The input for the shard's machine.
+    /// The input for the shard's machine; `None` for what its runtime answers.
     #[must_use]
-    pub fn into_input(self) -> Input {
-        match self {
+    pub fn into_input(self) -> Option<Input> {
+        Some(match self {
             Self::IdentifyGranted { conn } => Input::IdentifyGranted { conn },
             Self::Command {
                 id,
@@ -247,8 +267,9 @@ impl ToShard {
                 command,
                 if_not_ready,
             },
+            Self::ReportState => return None,
             Self::Stop(how) => Input::Stop(how),
-        }
+        })
     }
 }
 
@@ -285,6 +306,13 @@ pub enum FleetAction {
         id: CommandId,
         /// Its fate so far.
         answer: Answer,
+    },
+    /// The answer to [`FleetInput::AskForStates`].
+    States {
+        /// The caller's number for it.
+        id: CommandId,
+        /// The states asked for, by shard.
+        states: Vec<ShardState>,
     },
     /// Hand this event to the consumer.
     Emit(Event<'static>),

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::{
-    Command, ConnId, FleetAction, IfNotReady, Intents, SessionStartLimit, ShardLimits,
+    Command, ConnId, FleetAction, IfNotReady, Intents, SessionStartLimit, ShardFilter, ShardLimits,
     StatusUpdate, Token,
 };
 
@@ -21,6 +21,7 @@ struct World {
     told: Vec<(u32, String)>,
     events: Vec<(Duration, Event<'static>)>,
     answers: Vec<(u64, Answer)>,
+    states: Vec<(u64, Vec<ShardState>)>,
     started: Vec<u32>,
     wait: Wait,
 }
@@ -47,6 +48,7 @@ impl World {
             told: Vec::new(),
             events: Vec::new(),
             answers: Vec::new(),
+            states: Vec::new(),
             started: Vec::new(),
             wait: Wait::For(WaitFor::Start),
         }
@@ -94,11 +96,17 @@ impl World {
                             self.told.push((shard.number(), format!("{how:?}")));
                             inputs.push(stopped(shard, StopReason::Requested));
                         }
+                        ToShard::ReportState => {
+                            let state = session_of(shard);
+                            let report = ShardReport::State { state };
+                            inputs.push(FleetInput::Report { shard, report });
+                        }
                         ToShard::Command { .. } => {
                             self.told.push((shard.number(), "command".into()))
                         }
                     },
                     FleetAction::Answer { id, answer } => self.answers.push((id.0, answer)),
+                    FleetAction::States { id, states } => self.states.push((id.0, states)),
                     FleetAction::Emit(event) => self.events.push((self.now - self.began, event)),
                 }
             }
@@ -141,6 +149,19 @@ fn stopped(shard: ShardId, why: StopReason) -> FleetInput {
         shard,
         report: ShardReport::Stopped { why, state },
     }
+}
+
+fn session_of(shard: ShardId) -> ShardState {
+    ShardState {
+        session_id: Some(format!("session-{}", shard.number())),
+        seq: Some(7),
+        ..ShardState::fresh(shard)
+    }
+}
+
+fn vanished(shard: ShardId, state: ShardState) -> FleetInput {
+    let report = ShardReport::Vanished { state };
+    FleetInput::Report { shard, report }
 }
 
 fn limit(remaining: u32, reset_after: u64, max_concurrency: u32) -> SessionStartLimit {
@@ -383,6 +404,110 @@ fn a_command_is_routed_by_guild_and_answered_once() {
         world.answers,
         [(4, Answer::Refused(CommandError::NoSuchShard { shard: 7 }))]
     );
+}
+
+#[test]
+fn states_are_told_of_the_shards_that_are_asked_for() {
+    let mut world = started(ShardPlan::Total(3), limit(1000, 3600, 16));
+    let ask = |id, filter| FleetInput::AskForStates {
+        id: CommandId(id),
+        filter,
+    };
+    world.tell(ask(1, ShardFilter::all()));
+    let all: Vec<_> = (0..3).map(|id| session_of(shard(id, 3))).collect();
+    assert_eq!(world.states, [(1, all.clone())]);
+    world.states.clear();
+    let some = ShardFilter::from(shard(0, 3)).or_session("session-2");
+    world.tell(ask(2, some));
+    assert_eq!(world.states, [(2, vec![all[0].clone(), all[2].clone()])]);
+    world.states.clear();
+    world.tell(ask(3, ShardFilter::from(shard(0, 2))));
+    assert_eq!(world.states, [(3, vec![])], "0 of 2 is another shard");
+}
+
+#[test]
+fn a_shard_whose_driver_vanished_is_started_again_with_its_session() {
+    let mut world = started(ShardPlan::Total(2), limit(1000, 3600, 16));
+    let zero = shard(0, 2);
+    world.tell(vanished(zero, session_of(zero)));
+    assert_eq!(world.started, [0, 1]);
+    world.pass(Duration::from_millis(999));
+    assert_eq!(
+        world.started,
+        [0, 1],
+        "not at once: a fault at each start must not spin"
+    );
+    world.pass(Duration::from_millis(1));
+    assert_eq!(world.started, [0, 1, 0]);
+    assert_eq!(world.identified.len(), 2, "it resumes: no second Identify");
+    assert!(world.stops().is_empty());
+    let told = |event: &Event<'_>| {
+        matches!(
+            event,
+            Event::Problem {
+                problem: Problem::DriverEnded { .. },
+                ..
+            }
+        )
+    };
+    assert_eq!(
+        world.events.iter().filter(|(_, event)| told(event)).count(),
+        1
+    );
+}
+
+#[test]
+fn a_driver_that_keeps_vanishing_is_started_less_and_less_often() {
+    let mut world = World::new(ShardPlan::Total(1), limit(1000, 3600, 16), 1);
+    world.hanging = vec![0];
+    world.tell(FleetInput::Start);
+    let zero = shard(0, 1);
+    let mut waits = Vec::new();
+    for _ in 0..8 {
+        world.tell(vanished(zero, ShardState::fresh(zero)));
+        let (before, fell_at) = (world.started.len(), world.now);
+        while world.started.len() == before {
+            let Wait::Until(at) = world.wait else {
+                panic!("nothing to wait for: {:?}", world.wait)
+            };
+            world.now = at;
+            world.tell(FleetInput::Tick);
+        }
+        waits.push((world.now - fell_at).as_secs());
+    }
+    assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60]);
+}
+
+#[test]
+fn a_command_to_a_shard_that_vanishes_is_answered() {
+    let mut world = started(ShardPlan::Total(1), limit(1000, 3600, 16));
+    let command = Command::status_update(StatusUpdate::online()).unwrap();
+    world.tell(FleetInput::Command {
+        id: CommandId(1),
+        to: Shards::All,
+        command,
+        if_not_ready: IfNotReady::Queue,
+    });
+    world.tell(vanished(shard(0, 1), session_of(shard(0, 1))));
+    assert_eq!(
+        world.answers,
+        [(1, Answer::Refused(CommandError::Interrupted))]
+    );
+}
+
+#[test]
+fn a_stop_keeps_the_session_of_a_shard_that_vanished() {
+    let mut world = started(ShardPlan::Total(1), limit(1000, 3600, 16));
+    let zero = shard(0, 1);
+    world.tell(vanished(zero, session_of(zero)));
+    world.tell(FleetInput::Stop(Stop::Keep));
+    let Some((_, Event::Stopped { states, .. })) = world.events.last() else {
+        panic!("{:?}", world.events.last())
+    };
+    assert_eq!(states[..], [session_of(zero)]);
+    let begun = world.started.len();
+    world.pass(Duration::from_secs(3600));
+    assert_eq!(world.started.len(), begun);
 }
 
 #[test]

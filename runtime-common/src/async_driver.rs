@@ -1,0 +1,268 @@
+//! Drives one shard on any async runtime whose websocket is a stream and a sink of messages. Moves bytes
+//! and waits; a write that blocks holds up neither reading nor the machine.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use futures_core::Stream;
+use futures_sink::Sink;
+use rustls::ClientConfig;
+use shardwright_core::{CloseCode, ConnId, Frame, Input, TransportFault};
+use tungstenite::protocol::CloseFrame;
+use tungstenite::{Error, Message};
+
+use crate::{Seat, Target, Turn, Wire, fault};
+
+/// After a failed write, how long what has arrived is still read before the connection is given up.
+const READ_ON: Duration = Duration::from_secs(1);
+
+/// A websocket of an async runtime.
+pub trait AsyncSocket:
+    Stream<Item = Result<Message, Error>> + Sink<Message, Error = Error> + Unpin + Send + 'static
+{
+}
+
+impl<S> AsyncSocket for S where
+    S: Stream<Item = Result<Message, Error>>
+        + Sink<Message, Error = Error>
+        + Unpin
+        + Send
+        + 'static
+{
+}
+
+/// An attempt to open a websocket.
+pub type Dial<S> = Pin<Box<dyn Future<Output = Result<S, TransportFault>> + Send>>;
+
+/// One shard on an async runtime.
+pub struct AsyncDriver<S> {
+    seat: Seat,
+    wire: AsyncWire<S>,
+    begun: bool,
+}
+
+impl<S: AsyncSocket> AsyncDriver<S> {
+    /// A driver that has not started.
+    pub fn new(seat: Seat, dial: fn(Target) -> Dial<S>) -> Self {
+        let wire = AsyncWire {
+            dial,
+            tls: Arc::clone(seat.tls()),
+            largest: seat.largest_frame(),
+            dialling: None,
+            line: None,
+        };
+        Self {
+            seat,
+            wire,
+            begun: false,
+        }
+    }
+
+    /// Does all there is to do now.
+    pub fn turn(&mut self, cx: &mut Context<'_>) -> Turn<()> {
+        if !std::mem::replace(&mut self.begun, true) {
+            self.seat.start(&mut self.wire);
+        }
+        loop {
+            if self.seat.is_over() {
+                return Turn::Done(());
+            }
+            if self.seat.poll(cx, &mut self.wire).is_ready() {
+                continue;
+            }
+            match self.wire.poll(self.seat.wants_to_read(), cx) {
+                Poll::Ready(input) => self.seat.handle(input, &mut self.wire),
+                Poll::Pending => {
+                    let wake_at = self.seat.wake_at().into_iter().chain(self.wire.wake_at());
+                    return Turn::Wait(wake_at.min());
+                }
+            }
+        }
+    }
+}
+
+impl<S> std::fmt::Debug for AsyncDriver<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AsyncDriver")
+            .field("shard", &self.seat.shard())
+            .finish_non_exhaustive()
+    }
+}
+
+struct AsyncWire<S> {
+    dial: fn(Target) -> Dial<S>,
+    tls: Arc<ClientConfig>,
+    largest: usize,
+    dialling: Option<(ConnId, Dial<S>)>,
+    line: Option<Line<S>>,
+}
+
+/// One open connection.
+struct Line<S> {
+    conn: ConnId,
+    socket: S,
+    outgoing: VecDeque<Message>,
+    unflushed: bool,
+    /// Set when a write has failed: why, and how long is read on.
+    broken: Option<(TransportFault, Instant)>,
+}
+
+impl<S: Send + 'static> Wire for AsyncWire<S> {
+    fn connect(&mut self, conn: ConnId, url: String, time_allowed: Duration) {
+        self.line = None;
+        let dialling = match Target::new(&url, time_allowed, &self.tls, self.largest) {
+            Ok(target) => (self.dial)(target),
+            Err(why) => Box::pin(std::future::ready(Err(why))),
+        };
+        self.dialling = Some((conn, dialling));
+    }
+
+    fn send(&mut self, conn: ConnId, text: String) {
+        self.queue(conn, Message::text(text));
+    }
+
+    fn close(&mut self, conn: ConnId, code: CloseCode, reason: &'static str) {
+        let code = code.get().into();
+        let reason = reason.into();
+        self.queue(conn, Message::Close(Some(CloseFrame { code, reason })));
+    }
+
+    fn abort(&mut self, conn: ConnId) {
+        self.line.take_if(|line| line.conn == conn);
+        self.dialling.take_if(|(dialling, _)| *dialling == conn);
+    }
+}
+
+impl<S> AsyncWire<S> {
+    fn queue(&mut self, conn: ConnId, message: Message) {
+        if let Some(line) = self.line.as_mut().filter(|line| line.conn == conn) {
+            line.outgoing.push_back(message);
+            line.unflushed = true;
+        }
+    }
+
+    fn wake_at(&self) -> Option<Instant> {
+        self.line.as_ref()?.broken.as_ref().map(|(_, until)| *until)
+    }
+}
+
+impl<S: AsyncSocket> AsyncWire<S> {
+    fn poll(&mut self, read: bool, cx: &mut Context<'_>) -> Poll<Input> {
+        if let Some((conn, dialling)) = &mut self.dialling
+            && let Poll::Ready(result) = dialling.as_mut().poll(cx)
+        {
+            let conn = *conn;
+            self.dialling = None;
+            return Poll::Ready(match result {
+                Ok(socket) => {
+                    self.line = Some(Line::new(conn, socket));
+                    Input::Opened { conn }
+                }
+                Err(why) => Input::Failed { conn, why },
+            });
+        }
+        let Some(line) = &mut self.line else {
+            return Poll::Pending;
+        };
+        let Poll::Ready(input) = line.poll(read, cx) else {
+            return Poll::Pending;
+        };
+        if matches!(input, Input::Closed { .. } | Input::Failed { .. }) {
+            self.line = None;
+        }
+        Poll::Ready(input)
+    }
+}
+
+impl<S> Line<S> {
+    fn new(conn: ConnId, socket: S) -> Self {
+        Self {
+            conn,
+            socket,
+            outgoing: VecDeque::new(),
+            unflushed: false,
+            broken: None,
+        }
+    }
+}
+
+impl<S: AsyncSocket> Line<S> {
+    fn socket(&mut self) -> Pin<&mut S> {
+        Pin::new(&mut self.socket)
+    }
+
+    fn poll(&mut self, read: bool, cx: &mut Context<'_>) -> Poll<Input> {
+        let conn = self.conn;
+        if self.broken.is_none() && self.unflushed {
+            match self.poll_write(cx) {
+                Poll::Ready(Ok(())) => {
+                    self.unflushed = false;
+                    return Poll::Ready(Input::Flushed { conn });
+                }
+                Poll::Ready(Err(why)) => self.broken = Some((why, Instant::now() + READ_ON)),
+                Poll::Pending => {}
+            }
+        }
+        if read && let Poll::Ready(input) = self.poll_read(cx) {
+            return Poll::Ready(input);
+        }
+        match &self.broken {
+            Some((why, until)) if *until <= Instant::now() => {
+                let why = why.clone();
+                Poll::Ready(Input::Failed { conn, why })
+            }
+            _ => Poll::Pending,
+        }
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Input> {
+        let conn = self.conn;
+        loop {
+            let Poll::Ready(message) = self.socket().poll_next(cx) else {
+                return Poll::Pending;
+            };
+            return Poll::Ready(match message {
+                Some(Ok(Message::Text(text))) => Input::Received {
+                    conn,
+                    frame: Frame::Text(text.into()),
+                },
+                Some(Ok(Message::Binary(bytes))) => Input::Received {
+                    conn,
+                    frame: Frame::Binary(bytes),
+                },
+                Some(Ok(Message::Close(frame))) => {
+                    // The library has queued the echo; it is sent if that takes no waiting.
+                    let _ = self.socket().poll_flush(cx);
+                    let code = frame.map(|frame| frame.code.into());
+                    Input::Closed { conn, code }
+                }
+                // Answered by the library.
+                Some(Ok(_)) => continue,
+                Some(Err(error)) => {
+                    let broken = self.broken.take();
+                    let why = broken.map_or_else(|| fault(&error), |(why, _)| why);
+                    Input::Failed { conn, why }
+                }
+                None => Input::Closed { conn, code: None },
+            });
+        }
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TransportFault>> {
+        let broken = |error: Error| fault(&error);
+        while !self.outgoing.is_empty() {
+            match self.socket().poll_ready(cx) {
+                Poll::Ready(ready) => ready.map_err(broken)?,
+                Poll::Pending => return Poll::Pending,
+            }
+            if let Some(message) = self.outgoing.pop_front() {
+                self.socket().start_send(message).map_err(broken)?;
+            }
+        }
+        self.socket().poll_flush(cx).map_err(broken)
+    }
+}

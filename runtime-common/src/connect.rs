@@ -1,0 +1,132 @@
+//! How a bot begins: from a token and options to an owner, a handle and events.
+
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use rustls::ClientConfig;
+use shardwright_core::{
+    FetchFault, FetchMachine, FetchNext, FleetMachine, GatewayInfo, GatewayRequest, Token,
+};
+
+use crate::inbox::{Inbox, inbox};
+use crate::owner::Turn;
+use crate::{Bot, ConnectError, Events, Mailboxes, Options, Owner, fetch_on_thread, random_seed};
+
+/// A bot on its way. The runtime gives the owner its turns meanwhile.
+#[derive(Debug)]
+pub struct Connecting {
+    bot: Bot,
+    events: Events,
+    started: Inbox<Result<(), FetchFault>>,
+}
+
+/// A bot of this token, not started yet: turn the owner and wait for the rest.
+///
+/// # Errors
+/// If TLS cannot be set up.
+pub fn prepare(token: Token, options: &Options) -> Result<(Owner, Connecting), ConnectError> {
+    let tls = options.tls.client_config()?;
+    let seed = options.seed.unwrap_or_else(random_seed);
+    tracing::info!(seed, "starting");
+    let mailboxes = Mailboxes::new(
+        options.mailbox_events,
+        options.mailbox_bytes,
+        options.overflow,
+        options.acknowledge,
+    );
+    let (orders, from_handles) = inbox();
+    let (has_started, started) = inbox();
+    let end = Arc::new(OnceLock::new());
+    let owner = Owner::new(
+        FleetMachine::new(options.fleet(token), seed, Instant::now()),
+        tls,
+        mailboxes.clone(),
+        from_handles,
+        has_started,
+        Arc::clone(&end),
+    );
+    let connecting = Connecting {
+        bot: Bot {
+            orders: orders.clone(),
+            end,
+        },
+        events: Events { mailboxes, orders },
+        started,
+    };
+    Ok((owner, connecting))
+}
+
+impl Connecting {
+    /// Waits for the first answer of Discord's API. May be dropped, and the bot with it.
+    ///
+    /// # Errors
+    /// If Discord refuses for good, or the tries are used up.
+    pub async fn done(mut self) -> Result<(Bot, Events), ConnectError> {
+        match self.started.next().await {
+            Some(Ok(())) => Ok((self.bot, self.events)),
+            Some(Err(fault)) => Err(ConnectError::Fetch(fault)),
+            None => Err(ConnectError::Stopped),
+        }
+    }
+}
+
+/// A question to Discord's API: address, recommended shards, session starts left.
+#[derive(Debug)]
+pub struct Inquiry {
+    request: GatewayRequest,
+    tls: Arc<ClientConfig>,
+    machine: FetchMachine,
+    answer: Option<Inbox<Result<GatewayInfo, FetchFault>>>,
+    retry_at: Option<Instant>,
+}
+
+impl Inquiry {
+    /// A question that has not been asked yet.
+    ///
+    /// # Errors
+    /// If TLS cannot be set up.
+    pub fn new(token: &Token, options: &Options) -> Result<Self, ConnectError> {
+        let seed = options.seed.unwrap_or_else(random_seed);
+        Ok(Self {
+            request: GatewayRequest::new(&options.api, token),
+            tls: options.tls.client_config()?,
+            machine: FetchMachine::new(options.start_tries, seed),
+            answer: None,
+            retry_at: None,
+        })
+    }
+
+    /// Asks, and asks again after passing faults.
+    pub fn turn(&mut self, cx: &mut Context<'_>) -> Turn<Result<GatewayInfo, ConnectError>> {
+        loop {
+            if let Some(at) = self.retry_at {
+                if Instant::now() < at {
+                    return Turn::Wait(Some(at));
+                }
+                self.retry_at = None;
+            }
+            let Some(answer) = &mut self.answer else {
+                let (reply, answer) = inbox();
+                self.answer = Some(answer);
+                let tls = Arc::clone(&self.tls);
+                fetch_on_thread(self.request.clone(), tls, move |result| {
+                    // Nobody listens if the question was dropped.
+                    reply.send(result);
+                });
+                continue;
+            };
+            let result = match answer.poll(cx) {
+                Poll::Ready(Some(result)) => result,
+                Poll::Ready(None) => return Turn::Done(Err(ConnectError::Stopped)),
+                Poll::Pending => return Turn::Wait(None),
+            };
+            self.answer = None;
+            match self.machine.on_result(Instant::now(), result) {
+                FetchNext::Done(info) => return Turn::Done(Ok(info)),
+                FetchNext::Failed(fault) => return Turn::Done(Err(fault.into())),
+                FetchNext::RetryAt(at) => self.retry_at = Some(at),
+            }
+        }
+    }
+}

@@ -1,0 +1,294 @@
+//! A shard's machine and all that surrounds it in every runtime: its mailbox, the fleet's messages, its
+//! deadlines. A driver gives it a [`Wire`] and polls.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant, SystemTime};
+
+use rustls::ClientConfig;
+use shardwright_core::{
+    Action, CloseCode, ConnId, Event, EventId, FleetInput, Input, ShardId, ShardMachine,
+    ShardReport, ShardStart, ShardState, Stop, ToShard, Wait,
+};
+
+use crate::inbox::{Inbox, Sender};
+use crate::{Mailboxes, Slot};
+
+/// How long a shard that keeps its session waits for its last events to be acknowledged by hand.
+const PATIENCE_FOR_ACKS: Duration = Duration::from_secs(5);
+
+/// The connections of one shard: carries out what its machine wants of the network. There is never more
+/// than one; what is meant for another number than the present one's is ignored.
+pub trait Wire {
+    /// Dials, in place of whatever there was.
+    fn connect(&mut self, conn: ConnId, url: String, time_allowed: Duration);
+    /// Sends a text message.
+    fn send(&mut self, conn: ConnId, text: String);
+    /// Sends a close frame.
+    fn close(&mut self, conn: ConnId, code: CloseCode, reason: &'static str);
+    /// Drops the connection, or the attempt at one.
+    fn abort(&mut self, conn: ConnId);
+}
+
+/// One shard, ready to be driven.
+///
+/// A driver calls [`poll`](Self::poll) until it has nothing to do, then gives it what the wire brings
+/// ([`handle`](Self::handle)), until [`is_over`](Self::is_over). When neither has anything it waits until
+/// [`wake_at`](Self::wake_at), or until the waker is woken.
+#[derive(Debug)]
+pub struct Seat {
+    machine: ShardMachine,
+    shard: ShardId,
+    tls: Arc<ClientConfig>,
+    largest: usize,
+    mailboxes: Mailboxes,
+    slot: Slot,
+    messages: Inbox<ToShard>,
+    to_fleet: Sender<FleetInput>,
+    congested: bool,
+    acknowledged: Option<EventId>,
+    /// Keeps its session, and waits until then for its last events to be acknowledged.
+    leaving: Option<Instant>,
+    fleet_gone: bool,
+    wait: Wait,
+}
+
+impl Seat {
+    pub(crate) fn new(
+        start: ShardStart,
+        tls: Arc<ClientConfig>,
+        mailboxes: Mailboxes,
+        messages: Inbox<ToShard>,
+        to_fleet: Sender<FleetInput>,
+    ) -> Self {
+        let now = Instant::now();
+        let shard = start.config.shard;
+        // A frame's header and a little more than the largest payload.
+        let largest = start.config.limits.payload_limit.saturating_add(64 * 1024);
+        Self {
+            machine: ShardMachine::new(start.config, start.state, start.seed, now),
+            shard,
+            tls,
+            largest,
+            slot: mailboxes.add(shard),
+            mailboxes,
+            messages,
+            to_fleet,
+            congested: false,
+            acknowledged: None,
+            leaving: None,
+            fleet_gone: false,
+            wait: Wait::Until(now),
+        }
+    }
+
+    /// Which shard it is.
+    #[must_use]
+    pub fn shard(&self) -> ShardId {
+        self.shard
+    }
+
+    /// The TLS configuration of its connections.
+    #[must_use]
+    pub fn tls(&self) -> &Arc<ClientConfig> {
+        &self.tls
+    }
+
+    /// The largest websocket frame and message that is read, in bytes.
+    #[must_use]
+    pub fn largest_frame(&self) -> usize {
+        self.largest
+    }
+
+    /// Whether the wire may read: not while the consumer is too slow.
+    #[must_use]
+    pub fn wants_to_read(&self) -> bool {
+        self.machine.wants_to_read()
+    }
+
+    /// When it must be polled again, whatever happens; `None`: when something happens.
+    #[must_use]
+    pub fn wake_at(&self) -> Option<Instant> {
+        let machine = match self.wait {
+            Wait::Until(at) => Some(at),
+            _ => None,
+        };
+        machine.into_iter().chain(self.leaving).min()
+    }
+
+    /// The shard has ended.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.wait == Wait::Stopped
+    }
+
+    /// Begins the shard's life.
+    pub fn start(&mut self, wire: &mut impl Wire) {
+        self.handle(Input::Start, wire);
+    }
+
+    /// Does one thing that needs no news from the wire, if there is any. Timers come first, so that no
+    /// flood can starve the heart.
+    pub fn poll(&mut self, cx: &mut Context<'_>, wire: &mut impl Wire) -> Poll<()> {
+        if self.wake_at().is_some_and(|at| at <= Instant::now()) {
+            // Ticks are rare: this costs nothing an event, and keeps the acknowledged sequence near.
+            self.acknowledge(self.mailboxes.handled(self.slot), wire);
+            let wall = Some(SystemTime::now());
+            self.handle(Input::Tick { wall }, wire);
+            self.leave_in_time(wire);
+            return Poll::Ready(());
+        }
+        if self.congested && self.mailboxes.poll_room(self.slot, cx).is_ready() {
+            self.congested = false;
+            self.handle(Input::Congested(false), wire);
+            return Poll::Ready(());
+        }
+        if self.leaving.is_some()
+            && let Poll::Ready(handled) = self.mailboxes.poll_settled(self.slot, cx)
+        {
+            self.leave(handled, wire);
+            return Poll::Ready(());
+        }
+        if self.fleet_gone {
+            return Poll::Pending;
+        }
+        match self.messages.poll(cx) {
+            Poll::Ready(Some(ToShard::Stop(Stop::Keep))) => self.begin_to_leave(),
+            Poll::Ready(Some(ToShard::ReportState)) => {
+                self.acknowledge(self.mailboxes.handled(self.slot), wire);
+                let state = self.machine.state();
+                self.report(ShardReport::State { state });
+            }
+            Poll::Ready(Some(message)) => {
+                if matches!(message, ToShard::Stop(_)) {
+                    self.leaving = None;
+                }
+                if let Some(input) = message.into_input() {
+                    self.handle(input, wire);
+                }
+            }
+            Poll::Ready(None) => {
+                self.fleet_gone = true;
+                self.begin_to_leave();
+            }
+            Poll::Pending => return Poll::Pending,
+        }
+        Poll::Ready(())
+    }
+
+    /// Tells the machine what the wire brought, and carries out what it wants.
+    pub fn handle(&mut self, input: Input, wire: &mut impl Wire) {
+        if let Err(misuse) = self.machine.handle(Instant::now(), input) {
+            tracing::error!(shard = %self.shard, %misuse, "driver fault");
+        }
+        self.wait = self.drain(wire);
+    }
+
+    fn drain(&mut self, wire: &mut impl Wire) -> Wait {
+        let mut full = false;
+        loop {
+            let action = self.machine.poll();
+            let report = ShardReport::from_action(&action);
+            match action {
+                Action::Emit(event) => {
+                    trace(&event);
+                    full |= self.mailboxes.push(self.slot, event.into_owned());
+                }
+                Action::Send { conn, text } => wire.send(conn, text.into_string()),
+                Action::Connect {
+                    conn,
+                    url,
+                    time_allowed,
+                } => wire.connect(conn, url, time_allowed),
+                Action::Close { conn, code, reason } => wire.close(conn, code, reason),
+                Action::Abort { conn } => wire.abort(conn),
+                Action::Wait(wait) => {
+                    // Only once a drain has ended may the machine be told of the full mailbox.
+                    if full && !self.congested {
+                        self.congested = true;
+                        full = false;
+                        if let Err(misuse) =
+                            self.machine.handle(Instant::now(), Input::Congested(true))
+                        {
+                            tracing::error!(shard = %self.shard, %misuse, "driver fault");
+                        }
+                        continue;
+                    }
+                    return wait;
+                }
+                _ => {}
+            }
+            // After the event itself, so that what the fleet says about it comes later.
+            if let Some(report) = report {
+                self.report(report);
+            }
+        }
+    }
+
+    fn report(&self, report: ShardReport) {
+        let shard = self.shard;
+        // The fleet is only gone when the whole runtime shuts down.
+        self.to_fleet.send(FleetInput::Report { shard, report });
+    }
+
+    /// Tells the machine what the consumer has handled.
+    fn acknowledge(&mut self, handled: Option<EventId>, wire: &mut impl Wire) {
+        if let Some(id) = handled.filter(|_| handled != self.acknowledged) {
+            self.acknowledged = handled;
+            self.handle(Input::Acknowledged(id), wire);
+        }
+    }
+
+    /// Its session is kept: what the consumer has not been given goes to whoever resumes it.
+    fn begin_to_leave(&mut self) {
+        self.mailboxes.withdraw(self.slot);
+        self.leaving = Some(Instant::now() + PATIENCE_FOR_ACKS);
+    }
+
+    fn leave_in_time(&mut self, wire: &mut impl Wire) {
+        if self.leaving.is_some_and(|at| at <= Instant::now()) {
+            let handled = self.mailboxes.handled(self.slot);
+            self.leave(handled, wire);
+        }
+    }
+
+    fn leave(&mut self, handled: Option<EventId>, wire: &mut impl Wire) {
+        self.leaving = None;
+        self.acknowledge(handled, wire);
+        self.handle(Input::Stop(Stop::Keep), wire);
+    }
+
+    /// The state with which another can take its place: after the last event that was given out.
+    fn last_state(&mut self) -> ShardState {
+        let given = self.mailboxes.withdraw(self.slot);
+        while !matches!(self.machine.poll(), Action::Wait(_)) {}
+        if let Some(id) = given {
+            // Refused if it is of no session any more.
+            let _ = self.machine.handle(Instant::now(), Input::Acknowledged(id));
+        }
+        self.machine.state()
+    }
+}
+
+impl Drop for Seat {
+    /// A driver that ends before its shard does (it panicked, or its task was cancelled) says so.
+    fn drop(&mut self) {
+        if self.is_over() {
+            return;
+        }
+        // Whatever went wrong may have left the machine in the middle of something.
+        let state = catch_unwind(AssertUnwindSafe(|| self.last_state()))
+            .unwrap_or_else(|_| ShardState::fresh(self.shard));
+        self.report(ShardReport::Vanished { state });
+    }
+}
+
+fn trace(event: &Event<'_>) {
+    match event {
+        Event::Dispatch(_) | Event::Heartbeat { .. } => tracing::trace!(?event),
+        Event::Problem { .. } | Event::SessionLost { .. } => tracing::warn!(?event),
+        Event::Ready { .. } | Event::ShardStopped { .. } => tracing::info!(?event),
+        _ => tracing::debug!(?event),
+    }
+}

@@ -1,0 +1,31 @@
+//! Gives turns at the times that are asked for.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use shardwright_runtime::Turn;
+
+/// Gives turns until one says that it is over.
+pub(crate) async fn turns<T>(mut turn: impl FnMut(&mut Context<'_>) -> Turn<T>) -> T {
+    let mut set_to = Instant::now();
+    let mut timer = pin!(tokio::time::sleep_until(set_to.into()));
+    poll_fn(|cx| {
+        loop {
+            let at = match turn(cx) {
+                Turn::Done(result) => return Poll::Ready(result),
+                Turn::Wait(None) => return Poll::Pending,
+                Turn::Wait(Some(at)) => at,
+            };
+            if at != set_to {
+                set_to = at;
+                timer.as_mut().reset(at.into());
+            }
+            if timer.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+        }
+    })
+    .await
+}
