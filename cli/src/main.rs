@@ -7,6 +7,7 @@ mod gateway;
 mod lines;
 mod screen;
 mod signals;
+mod status;
 mod usage;
 mod watch;
 

@@ -1,6 +1,6 @@
 //! Where lines go, and what is counted on the way.
 
-use std::io::{BufWriter, Stdout, Write};
+use std::io::{BufWriter, IsTerminal, Stdout, Write};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -8,6 +8,7 @@ use shardwright_tokio::{Event, Next};
 
 use crate::args::Format;
 use crate::lines::{json_line, pretty_line};
+use crate::status::StatusLine;
 use crate::usage::usage;
 
 /// Standard output. Lines are written together when many events come at once: call
@@ -20,18 +21,24 @@ pub(crate) struct Screen {
     out: BufWriter<Stdout>,
     waiting: bool,
     closed: bool,
+    status: Option<StatusLine>,
 }
+
+/// So many bytes of lines are written at once.
+const TOGETHER: usize = 64 * 1024;
 
 impl Screen {
     pub(crate) fn new(format: Format, data: bool, verbose: bool) -> Self {
+        let for_people = format == Format::Pretty && std::io::stdout().is_terminal();
         Self {
             format,
             data,
             verbose,
             began: Instant::now(),
-            out: BufWriter::with_capacity(64 * 1024, std::io::stdout()),
+            out: BufWriter::with_capacity(TOGETHER, std::io::stdout()),
             waiting: false,
             closed: false,
+            status: for_people.then(StatusLine::new),
         }
     }
 
@@ -55,12 +62,30 @@ impl Screen {
 
     pub(crate) fn flush(&mut self) {
         self.waiting = false;
-        if self.out.flush().is_err() {
+        let flushed = match &self.status {
+            Some(status) => status.aside(|| self.out.flush()),
+            None => self.out.flush(),
+        };
+        if flushed.is_err() {
             self.closed = true;
         }
     }
 
+    /// Whether there is a line to keep up to date.
+    pub(crate) fn has_status(&self) -> bool {
+        self.status.is_some()
+    }
+
+    pub(crate) fn tick(&mut self) {
+        if let Some(status) = &mut self.status {
+            status.tick();
+        }
+    }
+
     pub(crate) fn show(&mut self, event: &Event<'_>) {
+        if let Some(status) = &mut self.status {
+            status.note(event);
+        }
         let at = self.elapsed();
         let line = match self.format {
             Format::Json => json_line(event, at, self.data, self.verbose),
@@ -77,6 +102,11 @@ impl Screen {
             return;
         }
         self.waiting = true;
+        // The buffer would write by itself, across the status line.
+        if self.status.is_some() && self.out.buffer().len() + line.len() >= TOGETHER {
+            self.flush();
+            self.waiting = true;
+        }
         if writeln!(self.out, "{line}").is_err() {
             self.closed = true;
         }
@@ -119,6 +149,9 @@ impl Screen {
                 rss / 1024,
             )
         };
+        if let Some(status) = self.status.take() {
+            status.clear();
+        }
         self.line(&line);
         self.flush();
     }

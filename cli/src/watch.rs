@@ -16,7 +16,7 @@ use crate::args::{Format, Until, WatchArgs};
 use crate::commands::{self, Order};
 use crate::screen::{Counts, Screen};
 use crate::signals::Interrupts;
-use crate::{INTERRUPTED, Outcome, emulate, gateway};
+use crate::{INTERRUPTED, Outcome, emulate, gateway, status};
 
 pub(crate) async fn run(args: WatchArgs, verbose: u8) -> Outcome {
     let usage_error = |what: &str| {
@@ -185,6 +185,7 @@ impl Watch {
         let mut lines = lines_of_stdin(stdin);
         let mut listening = stdin;
         let (tell, mut answers) = mpsc::unbounded_channel();
+        let mut every_second = tokio::time::interval(status::EVERY);
         let mut interrupted = false;
         let mut stopping = false;
         loop {
@@ -212,6 +213,7 @@ impl Watch {
                         stop = Some(false);
                     }
                 }
+                _ = every_second.tick(), if self.screen.has_status() => self.screen.tick(),
                 // Only when nothing else is ready.
                 () = std::future::ready(()), if self.has_unflushed() => self.flush(),
             }

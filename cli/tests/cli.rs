@@ -283,6 +283,50 @@ fn commands_come_on_standard_input() {
 }
 
 #[test]
+fn states_are_told_and_acknowledged_by_hand() {
+    let emulator = emulator(|_| {});
+    let mut watch = watching(&emulator, &["--stdin", "--manual-ack"]);
+    watch.line("connected_all_shards");
+    emulator.push_event(&Target::All, "ONE", "{}");
+    let one = watch.line("dispatch");
+    assert_eq!(one["name"], "ONE", "{one}");
+    watch.say(r#"{"do":"shard_states","match":["all"]}"#);
+    // Resumed from where READY stood, which always counts.
+    let before = watch.line("shard_states")["states"][0]["seq"].as_u64();
+    assert!(before < one["seq"].as_u64(), "{before:?}");
+    let seq = one["seq"].as_u64().unwrap();
+    watch.say(&format!(
+        r#"{{"do":"ack","shard":0,"session":1,"seq":{}}}"#,
+        seq + 1
+    ));
+    assert!(
+        watch.line("rejected")["why"]
+            .as_str()
+            .unwrap()
+            .contains("not given out")
+    );
+    watch.say(&format!(
+        r#"{{"do":"ack","shard":0,"session":1,"seq":{seq}}}"#
+    ));
+    watch.say(r#"{"do":"shard_states","match":[{"shard":[0,1]}]}"#);
+    let states = watch.line("shard_states");
+    assert_eq!(states["states"][0]["seq"].as_u64(), Some(seq), "{states}");
+    watch.say(r#"{"do":"shard_states","match":[{"session_id":"another"}]}"#);
+    assert_eq!(watch.line("shard_states")["states"], serde_json::json!([]));
+}
+
+#[test]
+fn a_line_that_has_left_counts_as_handled() {
+    let emulator = emulator(|_| {});
+    let mut watch = watching(&emulator, &["--stdin"]);
+    watch.line("connected_all_shards");
+    emulator.push_event(&Target::All, "ONE", "{}");
+    let seq = watch.line("dispatch")["seq"].clone();
+    watch.say(r#"{"do":"shard_states","match":["all"]}"#);
+    assert_eq!(watch.line("shard_states")["states"][0]["seq"], seq);
+}
+
+#[test]
 fn the_end_of_the_input_is_no_disconnect() {
     let emulator = emulator(|_| {});
     let output = watch(&emulator, &["--stdin", "--until", "ready"]);
