@@ -101,7 +101,7 @@ pub(crate) fn json_line(
             "shard":shard.number(),"conn":conn.map(|conn| conn.get()),"what":problem.to_string()}),
         Event::ShardStopped { shard, why, .. } => json!({"t":t,"type":"shard_stopped",
             "shard":shard.number(),"why":why.to_string(),"code":code_of(why)}),
-        Event::Starting { .. } => return None,
+        Event::Starting { .. } | Event::GuildsLoaded { .. } => return None,
         Event::ConnectedAllShards { shards } => {
             json!({"t":t,"type":"connected_all_shards","shards":shards})
         }
@@ -109,9 +109,11 @@ pub(crate) fn json_line(
         Event::IdentifyBudgetSpent {
             reset_after,
             waiting,
+            kept_back,
         } => json!({"t":t,"type":"problem",
-            "shard":null,"conn":null,"what":format!("no session starts left: {waiting} shards wait {} s \
-            for the reset", reset_after.as_secs())}),
+            "shard":null,"conn":null,"what":starts_spent(*reset_after, *waiting, *kept_back)}),
+        Event::ReShardFailed { why, .. } => json!({"t":t,"type":"problem",
+            "shard":null,"conn":null,"what":format!("re-shard failed: {why}")}),
         Event::Stopped { why, states } => json!({"t":t,"type":"stopped","why":why.to_string(),
             "code":code_of(why),"states":states}),
         other => {
@@ -119,6 +121,15 @@ pub(crate) fn json_line(
         }
     };
     Some(value.to_string())
+}
+
+fn starts_spent(reset_after: Duration, waiting: u32, kept_back: u32) -> String {
+    let seconds = reset_after.as_secs();
+    let kept = match kept_back {
+        0 => String::new(),
+        kept => format!(" ({kept} are kept back: starts look like a crash loop)"),
+    };
+    format!("no session starts left{kept}: {waiting} shards wait {seconds} s for the reset")
 }
 
 fn code_of(why: &StopReason) -> Option<u16> {
@@ -208,14 +219,17 @@ pub(crate) fn pretty_line(
             limit.remaining, limit.total
         ),
         Event::ConnectedAllShards { shards } => format!("all {shards} shards are connected"),
-        Event::ReShard { from, .. } => format!("Discord demands more than {from} shards"),
+        Event::ReShard { from, to: Some(to) } => format!("from {from} shards to {to}"),
+        Event::ReShard { from, to: None } => format!("Discord demands more than {from} shards"),
         Event::IdentifyBudgetSpent {
             reset_after,
             waiting,
-        } => format!(
-            "no session starts left: {waiting} shards wait {} s for the reset",
-            reset_after.as_secs()
-        ),
+            kept_back,
+        } => starts_spent(*reset_after, *waiting, *kept_back),
+        Event::ReShardFailed { why, .. } => format!("re-shard failed: {why}"),
+        Event::GuildsLoaded {
+            guilds, missing, ..
+        } => format!("{guilds} guilds loaded, {} missing", missing.len()),
         Event::Stopped { why, .. } => format!("stopped: {why}"),
         other => format!("{other:?}"),
     };

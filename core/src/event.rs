@@ -4,8 +4,8 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::{
-    CloseCode, ConnId, DecodeError, Dispatch, SessionStartLimit, ShardId, ShardState,
-    TransportFault,
+    CloseCode, ConnId, DecodeError, Dispatch, FleetError, GuildId, SessionStartLimit, ShardId,
+    ShardState, TransportFault,
 };
 
 /// Names one dispatch: acknowledge it and every one before it is acknowledged too.
@@ -149,12 +149,30 @@ pub enum Event<'m> {
         /// How many.
         shards: u32,
     },
-    /// Discord demands another number of shards (close code 4011).
+    /// The guilds of a new session are loaded. Only with
+    /// [`ShardConfig::track_guilds`](crate::ShardConfig::track_guilds).
+    GuildsLoaded {
+        /// Which shard.
+        shard: ShardId,
+        /// How many are there.
+        guilds: usize,
+        /// Those that did not come in time: an outage, as a rule.
+        missing: Vec<GuildId>,
+    },
+    /// The bot changes to another number of shards: Discord demands it (close code 4011), or it was asked
+    /// to. With `to`, the new shards take over.
     ReShard {
         /// The total in use.
         from: u32,
         /// The total to use, if known.
         to: Option<u32>,
+    },
+    /// A change to another number of shards has failed; the old shards go on.
+    ReShardFailed {
+        /// The total in use.
+        from: u32,
+        /// Why.
+        why: FleetError,
     },
     /// No session starts are left: shards without a session wait for the reset.
     IdentifyBudgetSpent {
@@ -162,6 +180,9 @@ pub enum Event<'m> {
         reset_after: Duration,
         /// How many shards wait.
         waiting: u32,
+        /// How many starts are kept back, because starts look like a crash loop
+        /// ([`FleetConfig::careful`](crate::FleetConfig::careful)).
+        kept_back: u32,
     },
     /// The whole bot has ended: exactly one, and always the last event.
     Stopped {
@@ -260,13 +281,25 @@ impl Event<'_> {
                 limit,
             },
             Self::ConnectedAllShards { shards } => Event::ConnectedAllShards { shards },
+            Self::GuildsLoaded {
+                shard,
+                guilds,
+                missing,
+            } => Event::GuildsLoaded {
+                shard,
+                guilds,
+                missing,
+            },
+            Self::ReShardFailed { from, why } => Event::ReShardFailed { from, why },
             Self::ReShard { from, to } => Event::ReShard { from, to },
             Self::IdentifyBudgetSpent {
                 reset_after,
                 waiting,
+                kept_back,
             } => Event::IdentifyBudgetSpent {
                 reset_after,
                 waiting,
+                kept_back,
             },
             Self::Stopped { why, states } => Event::Stopped { why, states },
         }
@@ -287,10 +320,12 @@ impl Event<'_> {
             | Self::Disconnected { shard, .. }
             | Self::SessionLost { shard, .. }
             | Self::Problem { shard, .. }
+            | Self::GuildsLoaded { shard, .. }
             | Self::ShardStopped { shard, .. } => Some(*shard),
             Self::Starting { .. }
             | Self::ConnectedAllShards { .. }
             | Self::ReShard { .. }
+            | Self::ReShardFailed { .. }
             | Self::IdentifyBudgetSpent { .. }
             | Self::Stopped { .. } => None,
         }
@@ -464,6 +499,9 @@ pub enum Problem {
         /// When.
         restart_in: Duration,
     },
+    /// The user's identify gate has failed. The shard waits for its next turn.
+    #[error("the identify gate failed; the shard waits for its next turn")]
+    GateFailed,
     /// The host slept: one extra heartbeat was sent to see whether the link still lives.
     #[error("the host slept; checking the link")]
     HostSlept,

@@ -1,51 +1,64 @@
 //! The set of shards of one bot as one machine: which shards exist, who may identify when, when all are
-//! connected, what a fatal close code means for the others, and the one end.
+//! connected, what a fatal close code means for the others, how a bot gets other shards, and the one end.
 //!
-//! | state | `Start` | `Fetched` | `Report` | `Command` | `Stop` | `Tick` |
-//! |---|---|---|---|---|---|---|
-//! | idle | fetch the gateway's address | – | – | refuse: not ready | end | – |
-//! | fetching | misuse | plan and start shards, or try again later, or end | – | refuse: not ready | end | try again |
-//! | running | misuse | – | turns, counts, fatal codes | route | stop every shard | give turns |
-//! | stopping | misuse | – | end after the last | refuse: stopped | – | give up on shards that do not report |
-//! | stopped | – | – | – | refuse: stopped | – | – |
+//! | state | `Start` | `Fetched` | `Report` | commands, questions | `AddShards` … `ReShard` | `Stop` | `Tick` |
+//! |---|---|---|---|---|---|---|---|
+//! | idle | fetch the gateway's address, or plan | – | – | refuse: not ready | refuse | end | – |
+//! | fetching | misuse | plan and start shards, or try again later, or end | – | refuse: not ready | refuse | end | try again |
+//! | running | misuse | go on with a re-shard | turns, counts, fatal codes | route | carry out | stop every shard | give turns, start what fell, go on with a re-shard |
+//! | stopping | misuse | – | end after the last | refuse: stopped | refuse | – | give up on shards that do not report |
+//! | stopped | – | – | – | refuse: stopped | refuse | – | – |
 //!
 //! Shards with a session start at once: a resume needs no turn. The others start when their turn is near,
 //! so that no socket sits open for minutes. Every turn belongs to a shard *and* its connection.
+//!
+//! One shard's life:
+//!
+//! ```text
+//!            its turn is near, or it has a session          it ends
+//!   Planned ───────────────────────────────────────▶ Running ──────▶ Stopped
+//!      │                                             │  ▲  │
+//!      │ removed                its driver vanished  ▼  │  │ removed
+//!      ▼                                          Fallen   ▼
+//!   (gone)                                               (gone, once it has ended)
+//! ```
 
 mod commands;
 mod identify;
 mod messages;
+mod moving;
+mod planning;
+mod resharding;
+mod roster;
 mod states;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use self::commands::Pending;
 use self::identify::IdentifyTurns;
 pub use self::messages::{
-    FleetAction, FleetConfig, FleetInput, ShardPlan, ShardReport, ShardStart, ShardTemplate,
-    Shards, ToShard,
+    FleetAction, FleetConfig, FleetError, FleetInput, GateRequest, KnownStarts, ReShardPolicy,
+    ShardPlan, ShardReport, ShardStart, ShardTemplate, Shards, ToShard,
 };
+use self::moving::Removal;
+use self::resharding::ReShard;
+use self::roster::{Life, Shard};
 use self::states::Question;
 use crate::rng::Rng;
 use crate::{
-    Answer, CloseAction, CloseCode, CommandError, CommandId, Event, FetchFault, FetchMachine,
-    FetchNext, GatewayInfo, GatewayRequest, GatewayUrl, Misuse, Problem, ShardId, ShardState, Stop,
-    StopReason, Wait, WaitFor,
+    Answer, CloseAction, CloseCode, CommandError, CommandId, Event, FetchMachine, GatewayUrl,
+    Misuse, Problem, ShardId, ShardState, Stop, StopReason, Wait, WaitFor,
 };
 
-/// Shards of one bucket that are on their way to their Identify at one time: one whose turn it is, and
-/// one that dials meanwhile.
-const ON_THE_WAY: usize = 2;
 /// A shard that has not reported its end by then is given up, so that a stop always ends.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
-/// A shard whose driver has vanished is started again after this, twice as long each time.
-const FIRST_RESTART: Duration = Duration::from_secs(1);
-const LAST_RESTART: Duration = Duration::from_secs(60);
+/// Two windows of session starts that end less than this apart are one.
+const SAME_WINDOW: Duration = Duration::from_secs(5 * 60);
 /// More shards than any bot has.
-const ABSURD_TOTAL: u32 = 100_000;
+pub(crate) const ABSURD_TOTAL: u32 = 100_000;
 
 #[derive(Debug)]
 enum State {
@@ -62,24 +75,6 @@ enum State {
     Stopped,
 }
 
-/// How far one shard is.
-#[derive(Debug)]
-enum Life {
-    Planned,
-    Running {
-        /// READY or RESUMED, as far as reported.
-        up: bool,
-        /// Still on its way to its first Identify: holds one of the bucket's places.
-        on_the_way: bool,
-    },
-    /// Its driver vanished: it is started again then.
-    Fallen {
-        at: Instant,
-        state: Box<ShardState>,
-    },
-    Stopped(Box<ShardState>),
-}
-
 /// The set of shards of one bot. Same contract as [`ShardMachine`](crate::ShardMachine): `handle`, then
 /// `poll` until it waits.
 #[derive(Debug)]
@@ -90,21 +85,25 @@ pub struct FleetMachine {
     state: State,
     fetch: FetchMachine,
     url: Option<GatewayUrl>,
+    /// Of the bot's present layout.
     total: u32,
-    shards: BTreeMap<u32, Life>,
-    /// Planned shards by bucket, in the order of their numbers.
-    queues: BTreeMap<u32, VecDeque<u32>>,
+    shards: BTreeMap<ShardId, Shard>,
+    /// Planned shards by bucket, in the order in which they start.
+    queues: BTreeMap<u32, VecDeque<ShardId>>,
     turns: Option<IdentifyTurns>,
     /// Started shards of each bucket that have not identified yet.
     on_the_way: BTreeMap<u32, usize>,
     /// How often the driver of a shard has vanished since it was last up.
-    falls: BTreeMap<u32, u32>,
-    /// How many shards are READY or RESUMED.
+    falls: BTreeMap<ShardId, u32>,
+    /// How many shards of the present layout are READY or RESUMED, and how many there are.
     up: usize,
+    present: usize,
     all_up_said: bool,
     spent_said: bool,
     pending: BTreeMap<CommandId, Pending>,
     questions: BTreeMap<CommandId, Question>,
+    removals: BTreeMap<CommandId, Removal>,
+    re_shard: Option<ReShard>,
     out: VecDeque<FleetAction>,
     drained: bool,
 }
@@ -130,10 +129,13 @@ impl FleetMachine {
             on_the_way: BTreeMap::new(),
             falls: BTreeMap::new(),
             up: 0,
+            present: 0,
             all_up_said: false,
             spent_said: false,
             pending: BTreeMap::new(),
             questions: BTreeMap::new(),
+            removals: BTreeMap::new(),
+            re_shard: None,
             out: VecDeque::new(),
             drained: true,
         }
@@ -145,26 +147,14 @@ impl FleetMachine {
         (self.total > 0).then_some(self.total)
     }
 
-    /// The states of its shards as far as they are known here: those that have ended, and what was given
-    /// for those that have not started.
+    /// How many session starts are left of Discord's window, and when it ends; `None` until the gateway's
+    /// address is known.
     #[must_use]
-    pub fn states(&self) -> Vec<ShardState> {
-        let total = self.total;
-        let given = |id: u32| {
-            self.config
-                .states
-                .iter()
-                .find(move |s| s.shard.number() == id && s.shard.total() == total)
-        };
-        self.shards
-            .iter()
-            .filter_map(|(id, life)| match life {
-                Life::Stopped(state) | Life::Fallen { state, .. } => Some((**state).clone()),
-                // Never started: what was given stays good.
-                Life::Planned => given(*id).cloned(),
-                Life::Running { .. } => ShardId::new(*id, total).ok().map(ShardState::fresh),
-            })
-            .collect()
+    pub fn starts_left(&self) -> Option<KnownStarts> {
+        self.turns.as_ref().map(|turns| KnownStarts {
+            remaining: turns.remaining(),
+            reset_after: turns.resets_at().saturating_duration_since(self.now),
+        })
     }
 
     /// Tells the fleet what happened, and what time it is.
@@ -200,7 +190,7 @@ impl FleetMachine {
     fn input(&mut self, input: FleetInput) -> Result<(), Misuse> {
         match input {
             FleetInput::Start => match self.state {
-                State::Idle => self.ask(),
+                State::Idle => self.begin(),
                 State::Stopped => {}
                 _ => return Err(Misuse::AlreadyStarted),
             },
@@ -214,7 +204,40 @@ impl FleetMachine {
             } => {
                 self.command(id, to, &command, if_not_ready);
             }
-            FleetInput::AskForStates { id, filter } => self.ask_for_states(id, filter),
+            FleetInput::AskForStates { id, filter } => self.ask_for_states(id, filter, false),
+            FleetInput::AddShards { id, states } => {
+                let result = self.add_shards(states);
+                self.out.push_back(FleetAction::Done { id, result });
+            }
+            FleetInput::RemoveShards { id, filter } => self.ask_for_states(id, filter, true),
+            FleetInput::ReShard { id, to } => {
+                if let Err(error) = self.re_shard_on_demand(id, to) {
+                    let result = Err(error);
+                    self.out.push_back(FleetAction::Done { id, result });
+                }
+            }
+            FleetInput::GateOpened { shard, conn } => {
+                if self
+                    .turns
+                    .as_ref()
+                    .is_some_and(|t| t.is_granted(shard, conn))
+                {
+                    let message = ToShard::IdentifyGranted { conn };
+                    self.out.push_back(FleetAction::Tell { shard, message });
+                }
+            }
+            FleetInput::GateFailed { shard, conn } => {
+                if let Some(turns) = &mut self.turns
+                    && turns.is_granted(shard, conn)
+                {
+                    turns.put_back(shard, conn, self.now);
+                    self.out.push_back(FleetAction::Emit(Event::Problem {
+                        shard,
+                        conn: Some(conn),
+                        problem: Problem::GateFailed,
+                    }));
+                }
+            }
             FleetInput::Stop(how) => self.stop(how, StopReason::Requested),
             FleetInput::Tick => {}
         }
@@ -225,6 +248,8 @@ impl FleetMachine {
         match &self.state {
             State::Fetching { retry_at: Some(at) } if *at <= self.now => self.ask(),
             State::Running => {
+                self.give_up_removals();
+                self.go_on_re_sharding();
                 self.start_the_fallen();
                 self.give_turns();
             }
@@ -233,191 +258,70 @@ impl FleetMachine {
         }
     }
 
-    fn ask(&mut self) {
-        self.state = State::Fetching { retry_at: None };
-        self.out.push_back(FleetAction::Fetch(GatewayRequest::new(
-            &self.config.api,
-            &self.config.token,
-        )));
-    }
-
-    fn fetched(&mut self, result: Result<GatewayInfo, FetchFault>) {
-        if !matches!(self.state, State::Fetching { retry_at: None }) {
-            return;
-        }
-        match self.fetch.on_result(self.now, result) {
-            FetchNext::Done(info) => self.plan(info),
-            FetchNext::RetryAt(at) => self.state = State::Fetching { retry_at: Some(at) },
-            FetchNext::Failed(fault) => self.finish(StopReason::Fetch(fault)),
-        }
-    }
-
-    fn plan(&mut self, info: GatewayInfo) {
-        let (ids, total) = match &self.config.plan {
-            ShardPlan::Recommended => (None, info.shards),
-            ShardPlan::Total(total) => (None, *total),
-            ShardPlan::Ids { ids, total } => (Some(ids.clone()), total.unwrap_or(info.shards)),
-        };
-        let bad = ids.iter().flatten().find(|id| **id >= total).copied();
-        if total == 0 || total > ABSURD_TOTAL || bad.is_some() {
-            let problem = match bad {
-                Some(id) => format!("shard {id} does not exist among {total} shards"),
-                None => format!("{total} shards are not possible"),
-            };
-            return self.finish(StopReason::Fetch(FetchFault::NotAGateway { problem }));
-        }
-        self.total = total;
-        let turns = IdentifyTurns::new(&info.session_start_limit, self.now);
-        self.url = Some(info.url);
-        self.state = State::Running;
-        let ids: BTreeSet<u32> = match ids {
-            Some(ids) => ids.into_iter().collect(),
-            None => (0..total).collect(),
-        };
-        self.out.push_back(FleetAction::Emit(Event::Starting {
-            shards: u32::try_from(ids.len()).unwrap_or(u32::MAX),
-            total,
-            limit: info.session_start_limit,
-        }));
-        let mut resumable = Vec::new();
-        for id in ids {
-            self.shards.insert(id, Life::Planned);
-            let Ok(shard) = ShardId::new(id, total) else {
-                continue;
-            };
-            let known = self.config.states.iter().find(|state| state.shard == shard);
-            match known.filter(|state| state.is_resumable()) {
-                Some(state) => resumable.push((shard, state.clone())),
-                None => self
-                    .queues
-                    .entry(turns.bucket_of(shard))
-                    .or_default()
-                    .push_back(id),
-            }
-        }
-        self.turns = Some(turns);
-        for (shard, state) in resumable {
-            self.start(shard, Some(state));
-        }
-        let buckets: Vec<u32> = self.queues.keys().copied().collect();
-        for bucket in buckets {
-            self.start_next(bucket);
-        }
-        self.say_if_all_up();
-    }
-
-    fn start(&mut self, shard: ShardId, state: Option<ShardState>) {
-        let Some(url) = self.url.clone() else { return };
-        let on_the_way = state.is_none();
-        if on_the_way && let Some(turns) = &self.turns {
-            *self.on_the_way.entry(turns.bucket_of(shard)).or_default() += 1;
-        }
-        self.shards.insert(
-            shard.number(),
-            Life::Running {
-                up: false,
-                on_the_way,
-            },
-        );
-        let config = self
-            .config
-            .template
-            .config(shard, self.config.token.clone(), url);
-        let seed = self.rng.next_u64();
-        self.out
-            .push_back(FleetAction::StartShard(Box::new(ShardStart {
-                config,
-                state,
-                seed,
-            })));
-    }
-
-    /// Starts the next shards of a bucket, as far as there are places.
-    fn start_next(&mut self, bucket: u32) {
-        let total = self.total;
-        let on_the_way = self.on_the_way.get(&bucket).copied().unwrap_or(0);
-        let next: Vec<ShardId> = self
-            .queues
-            .get_mut(&bucket)
-            .map(|queue| {
-                let places = ON_THE_WAY.saturating_sub(on_the_way).min(queue.len());
-                queue
-                    .drain(..places)
-                    .filter_map(|id| ShardId::new(id, total).ok())
-                    .collect()
-            })
-            .unwrap_or_default();
-        for shard in next {
-            self.start(shard, None);
-        }
-    }
-
-    /// A shard no longer needs its place on the way to an Identify.
-    fn free_place(&mut self, shard: ShardId) {
-        if let Some(Life::Running { on_the_way, .. }) = self.shards.get_mut(&shard.number())
-            && std::mem::take(on_the_way)
-            && let Some(turns) = &self.turns
-        {
-            let bucket = turns.bucket_of(shard);
-            if let Some(count) = self.on_the_way.get_mut(&bucket) {
-                *count = count.saturating_sub(1);
-            }
-            if matches!(self.state, State::Running) {
-                self.start_next(bucket);
-            }
-        }
-    }
-
-    fn set_up(&mut self, shard: ShardId, now_up: bool) {
-        if let Some(Life::Running { up, .. }) = self.shards.get_mut(&shard.number())
-            && std::mem::replace(up, now_up) != now_up
-        {
-            self.up = if now_up {
-                self.up + 1
-            } else {
-                self.up.saturating_sub(1)
-            };
-        }
+    fn next_time(&self) -> Option<Instant> {
+        let turn = self.turns.as_ref().and_then(IdentifyTurns::next);
+        let re_shard = self.re_shard.as_ref().and_then(ReShard::next_time);
+        let removals = self.removals.values().map(Removal::give_up_at);
+        self.restarts()
+            .chain(removals)
+            .chain(turn)
+            .chain(re_shard)
+            .min()
     }
 
     fn give_turns(&mut self) {
         let Some(turns) = &mut self.turns else { return };
         while let Some((shard, conn)) = turns.grant(self.now) {
-            let message = ToShard::IdentifyGranted { conn };
-            self.out.push_back(FleetAction::Tell { shard, message });
+            self.out.push_back(if self.config.gated {
+                FleetAction::AskGate(GateRequest {
+                    shard,
+                    conn,
+                    bucket: turns.bucket_of(shard),
+                    label: self.config.label.clone(),
+                })
+            } else {
+                let message = ToShard::IdentifyGranted { conn };
+                FleetAction::Tell { shard, message }
+            });
         }
         match turns.spent(self.now) {
             Some(reset_after) if !self.spent_said => {
                 self.spent_said = true;
                 let planned: usize = self.queues.values().map(VecDeque::len).sum();
-                let waiting = u32::try_from(turns.waiting() + planned).unwrap_or(u32::MAX);
-                let event = Event::IdentifyBudgetSpent {
-                    reset_after,
-                    waiting,
-                };
-                self.out.push_back(FleetAction::Emit(event));
+                self.out
+                    .push_back(FleetAction::Emit(Event::IdentifyBudgetSpent {
+                        reset_after,
+                        waiting: count(turns.waiting() + planned),
+                        kept_back: turns.kept_back(),
+                    }));
             }
             Some(_) => {}
             None => self.spent_said = false,
         }
     }
 
+    fn take_back_turn(&mut self, shard: ShardId) {
+        if let Some(turns) = &mut self.turns
+            && let Some(conn) = turns.withdraw(shard)
+            && self.config.gated
+        {
+            self.out.push_back(FleetAction::LeaveGate { shard, conn });
+        }
+    }
+
     fn report(&mut self, shard: ShardId, report: ShardReport) {
-        let running = matches!(self.shards.get(&shard.number()), Some(Life::Running { .. }));
-        if shard.total() != self.total || !running {
+        let running = self.shards.get(&shard).is_some_and(Shard::is_running);
+        if !running {
             return;
         }
         match report {
             ShardReport::WantIdentify { conn } => {
+                self.take_back_turn(shard);
                 if let (State::Running, Some(turns)) = (&self.state, &mut self.turns) {
                     turns.request(shard, conn);
                 }
             }
-            ShardReport::WithdrawIdentify { .. } => {
-                if let Some(turns) = &mut self.turns {
-                    turns.withdraw(shard);
-                }
-            }
+            ShardReport::WithdrawIdentify { .. } => self.take_back_turn(shard),
             ShardReport::IdentifySent { .. } => {
                 if let Some(turns) = &mut self.turns {
                     turns.sent(shard, self.now);
@@ -425,140 +329,69 @@ impl FleetMachine {
                 self.free_place(shard);
             }
             ShardReport::Up => {
-                self.falls.remove(&shard.number());
+                self.falls.remove(&shard);
                 self.set_up(shard, true);
                 self.free_place(shard);
                 self.say_if_all_up();
+                self.look_at_the_coming();
             }
             ShardReport::Down => {
                 self.set_up(shard, false);
                 // It asks again by itself; meanwhile the next may dial.
                 self.free_place(shard);
             }
-            ShardReport::Answer { id, answer } => self.answered(shard.number(), id, answer),
-            ShardReport::Stopped { why, state } => self.shard_stopped(shard, why, state),
+            ShardReport::Loaded => {
+                self.set_loaded(shard);
+                self.look_at_the_coming();
+            }
+            ShardReport::Answer { id, answer } => self.answered(shard, id, answer),
             ShardReport::State { state } => self.state_known(shard, &state),
             ShardReport::Vanished { state } => self.vanished(shard, state),
+            ShardReport::Stopped { why, state } => self.shard_stopped(shard, why, state),
         }
     }
 
     fn say_if_all_up(&mut self) {
-        if !self.all_up_said && matches!(self.state, State::Running) && self.up == self.shards.len()
-        {
+        let settled = !self.re_shard.as_ref().is_some_and(ReShard::makes_way);
+        let running = matches!(self.state, State::Running);
+        if !self.all_up_said && running && settled && self.up == self.present {
             self.all_up_said = true;
-            let shards = u32::try_from(self.shards.len()).unwrap_or(u32::MAX);
+            let shards = count(self.present);
             self.out
                 .push_back(FleetAction::Emit(Event::ConnectedAllShards { shards }));
-        }
-    }
-
-    /// A shard's driver is gone, and the shard with it: it is started again, with its session.
-    fn vanished(&mut self, shard: ShardId, state: ShardState) {
-        if !matches!(self.state, State::Running) {
-            return self.shard_stopped(shard, StopReason::Abandoned, state);
-        }
-        self.leave(shard, CommandError::Interrupted);
-        self.state_known(shard, &state);
-        let falls = self.falls.entry(shard.number()).or_default();
-        let restart_in = FIRST_RESTART
-            .saturating_mul(1 << (*falls).min(16))
-            .min(LAST_RESTART);
-        *falls += 1;
-        let life = Life::Fallen {
-            at: self.now + restart_in,
-            state: Box::new(state),
-        };
-        self.shards.insert(shard.number(), life);
-        self.out.push_back(FleetAction::Emit(Event::Problem {
-            shard,
-            conn: None,
-            problem: Problem::DriverEnded { restart_in },
-        }));
-    }
-
-    fn start_the_fallen(&mut self) {
-        let due: Vec<(u32, ShardState)> = self
-            .shards
-            .iter()
-            .filter_map(|(id, life)| match life {
-                Life::Fallen { at, state } if *at <= self.now => Some((*id, (**state).clone())),
-                _ => None,
-            })
-            .collect();
-        for (id, state) in due {
-            if let Ok(shard) = ShardId::new(id, self.total) {
-                self.start(shard, Some(state).filter(ShardState::is_resumable));
-            }
-        }
-    }
-
-    fn next_time(&self) -> Option<Instant> {
-        let fallen = self
-            .falls
-            .keys()
-            .filter_map(|id| match self.shards.get(id) {
-                Some(Life::Fallen { at, .. }) => Some(*at),
-                _ => None,
-            });
-        let turn = self.turns.as_ref().and_then(IdentifyTurns::next);
-        fallen.chain(turn).min()
-    }
-
-    /// A shard no longer takes part: its turn, its place and its commands are free.
-    fn leave(&mut self, shard: ShardId, error: CommandError) {
-        self.free_place(shard);
-        self.set_up(shard, false);
-        if let Some(turns) = &mut self.turns {
-            turns.withdraw(shard);
-        }
-        let number = shard.number();
-        let orphans: Vec<CommandId> = self
-            .pending
-            .iter()
-            .filter(|(_, pending)| pending.open.contains_key(&number))
-            .map(|(id, _)| *id)
-            .collect();
-        for id in orphans {
-            self.answered(number, id, Answer::Refused(error.clone()));
         }
     }
 
     fn shard_stopped(&mut self, shard: ShardId, why: StopReason, state: ShardState) {
         self.leave(shard, CommandError::Stopped);
         self.state_known(shard, &state);
-        self.shards
-            .insert(shard.number(), Life::Stopped(Box::new(state)));
-        let alive = self
-            .shards
-            .values()
-            .any(|life| !matches!(life, Life::Stopped(_)));
-        let running = self
-            .shards
-            .values()
-            .any(|life| matches!(life, Life::Running { .. }));
+        if self.removed(shard, &state) || self.old_shard_stopped(shard) {
+            return;
+        }
+        self.set_life(shard, Life::Stopped(Box::new(state)));
+        let running = self.shards.values().any(Shard::is_running);
         match (&self.state, &why) {
             (State::Stopping { .. }, _) if !running => self.end(),
-            (State::Running, StopReason::ReShardRequired) => {
-                let event = Event::ReShard {
-                    from: self.total,
-                    to: None,
-                };
-                self.out.push_back(FleetAction::Emit(event));
-                self.stop(Stop::Keep, why);
-            }
             (State::Running, StopReason::Fatal { code }) if stops_the_bot(*code) => {
                 self.stop(Stop::Keep, why);
             }
-            (State::Running, _) if !alive => {
-                let why = if self.shards.len() == 1 {
-                    why
-                } else {
-                    StopReason::NoShardsLeft
-                };
-                self.finish(why);
+            (State::Running, StopReason::ReShardRequired) => self.more_shards_demanded(shard, why),
+            (State::Running, _) => {
+                self.coming_shard_failed(shard, &why);
+                self.end_if_none_is_left(why);
             }
             _ => {}
         }
+    }
+
+    /// Every shard has ended by itself, and no re-shard brings new ones.
+    fn end_if_none_is_left(&mut self, why: StopReason) {
+        let alive = self.shards.values().any(|shard| !shard.has_stopped());
+        if alive || self.re_shard.is_some() || self.shards.is_empty() {
+            return;
+        }
+        let alone = self.shards.len() == 1;
+        self.finish(if alone { why } else { StopReason::NoShardsLeft });
     }
 
     fn stop(&mut self, how: Stop, why: StopReason) {
@@ -566,26 +399,22 @@ impl FleetMachine {
             State::Idle | State::Fetching { .. } => self.finish(why),
             State::Running => {
                 self.queues.clear();
-                if let Some(turns) = &mut self.turns {
-                    turns.clear();
+                let held = self.turns.as_mut().map(IdentifyTurns::clear);
+                if self.config.gated {
+                    for (shard, conn) in held.into_iter().flatten() {
+                        self.out.push_back(FleetAction::LeaveGate { shard, conn });
+                    }
                 }
-                let running: Vec<u32> = self
-                    .shards
-                    .iter()
-                    .filter(|(_, life)| matches!(life, Life::Running { .. }))
-                    .map(|(id, _)| *id)
-                    .collect();
-                if running.is_empty() {
+                self.forget_re_shard(FleetError::Stopped);
+                let message = ToShard::Stop(how);
+                let mut any = false;
+                for (shard, _) in self.shards.iter().filter(|(_, shard)| shard.is_running()) {
+                    let (shard, message) = (*shard, message.clone());
+                    self.out.push_back(FleetAction::Tell { shard, message });
+                    any = true;
+                }
+                if !any {
                     return self.finish(why);
-                }
-                for shard in running
-                    .into_iter()
-                    .filter_map(|id| ShardId::new(id, self.total).ok())
-                {
-                    self.out.push_back(FleetAction::Tell {
-                        shard,
-                        message: ToShard::Stop(how),
-                    });
                 }
                 self.state = State::Stopping {
                     why,
@@ -611,6 +440,8 @@ impl FleetMachine {
             self.answer(id, Answer::Refused(CommandError::Stopped));
         }
         self.answer_questions(|_| true);
+        self.answer_removals(|_| true);
+        self.forget_re_shard(FleetError::Stopped);
         let states = self.states();
         self.out
             .push_back(FleetAction::Emit(Event::Stopped { why, states }));
@@ -623,6 +454,15 @@ impl FleetMachine {
     fn refuse(&mut self, id: CommandId, error: CommandError) {
         self.answer(id, Answer::Refused(error));
     }
+
+    /// Why the set of shards cannot be changed now.
+    fn unchangeable(&self) -> Option<FleetError> {
+        match self.state {
+            State::Idle | State::Fetching { .. } => Some(FleetError::NotStarted),
+            State::Running => None,
+            State::Stopping { .. } | State::Stopped => Some(FleetError::Stopped),
+        }
+    }
 }
 
 fn until(at: Option<Instant>) -> Wait {
@@ -631,4 +471,8 @@ fn until(at: Option<Instant>) -> Wait {
 
 fn stops_the_bot(code: CloseCode) -> bool {
     code.action() == CloseAction::StopBot
+}
+
+fn count(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
 }

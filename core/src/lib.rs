@@ -143,6 +143,7 @@ mod fetch_fault;
 mod gateway_info;
 mod gateway_request;
 mod gateway_url;
+mod guild_tracker;
 mod ids;
 mod intents;
 mod intents_text;
@@ -187,6 +188,7 @@ mod input;
 mod options;
 mod outbox;
 mod outgoing;
+mod overlap;
 mod send_budget;
 mod session;
 mod shard;
@@ -199,11 +201,12 @@ pub use event::{
     DisconnectReason, Event, EventId, Next, Problem, SentKind, SessionLoss, StopReason,
 };
 pub use fleet::{
-    FleetAction, FleetConfig, FleetInput, FleetMachine, ShardPlan, ShardReport, ShardStart,
-    ShardTemplate, Shards, ToShard,
+    FleetAction, FleetConfig, FleetError, FleetInput, FleetMachine, GateRequest, KnownStarts,
+    ReShardPolicy, ShardPlan, ShardReport, ShardStart, ShardTemplate, Shards, ToShard,
 };
 pub use input::{CommandId, ConnId, IfNotReady, Input, Stop, TransportFault};
 pub use options::{EventFilter, ShardConfig, ShardLimits};
 pub use outgoing::OutgoingText;
+pub use overlap::Overlap;
 pub use session::ShardState;
 pub use shard::{Phase, ShardMachine};

@@ -35,6 +35,8 @@ pub struct ShardConfig {
     pub stay_on_host: bool,
     /// Which events are handed over.
     pub filter: EventFilter,
+    /// Say when the guilds of a new session are loaded ([`Event::GuildsLoaded`](crate::Event)).
+    pub track_guilds: bool,
     /// Deadlines, sizes and delays.
     pub limits: ShardLimits,
 }
@@ -55,6 +57,7 @@ impl ShardConfig {
             os: OS.into(),
             stay_on_host: false,
             filter: EventFilter::default(),
+            track_guilds: false,
             limits: ShardLimits::default(),
         }
     }
@@ -95,6 +98,8 @@ pub struct ShardLimits {
     pub ready_timeout: Duration,
     /// From Resume, or the last replayed event, to the next one or RESUMED: 60 s.
     pub resumed_timeout: Duration,
+    /// How long after READY, or after the last guild that came, the rest is waited for: 15 s.
+    pub guilds_timeout: Duration,
     /// From our close frame to the peer's: 5 s.
     pub close_timeout: Duration,
     /// The first reconnect waits a random part of this; each failure in a row doubles it: 1 s.
@@ -123,6 +128,7 @@ impl Default for ShardLimits {
             hello_timeout: Duration::from_secs(20),
             ready_timeout: Duration::from_secs(60),
             resumed_timeout: Duration::from_secs(60),
+            guilds_timeout: Duration::from_secs(15),
             close_timeout: Duration::from_secs(5),
             backoff_base: Duration::from_secs(1),
             backoff_cap: Duration::from_secs(60),

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::guild_tracker::GuildTracker;
 use crate::{AckLog, GatewayUrl, ShardId};
 
 /// What another process needs to go on with a shard's session. Plain data: store it, hand it over.
@@ -63,6 +64,8 @@ pub(crate) struct Session {
     pub(crate) acks: AckLog,
     /// Connections in a row that opened and ended before RESUMED or a replayed event.
     pub(crate) fruitless: u8,
+    /// The guilds that have not come yet, while that is of interest.
+    pub(crate) guilds: Option<GuildTracker>,
 }
 
 impl Session {
@@ -79,6 +82,7 @@ impl Session {
             received: seq,
             acks: AckLog::new(seq),
             fruitless: 0,
+            guilds: None,
         }
     }
 }

@@ -12,6 +12,8 @@ pub(crate) enum Timer {
     Hello,
     /// Neither READY, a replayed event nor RESUMED.
     Session,
+    /// No more guilds of a new session come.
+    Guilds,
     /// A heartbeat is due.
     Heartbeat,
     /// The beat sent after the host slept found no answer.
@@ -26,11 +28,12 @@ pub(crate) enum Timer {
     Reconnect,
 }
 
-const COUNT: usize = 9;
+const COUNT: usize = 10;
 const ALL: [Timer; COUNT] = [
     Timer::Dial,
     Timer::Hello,
     Timer::Session,
+    Timer::Guilds,
     Timer::Heartbeat,
     Timer::Probe,
     Timer::Send,

@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use shardwright_core::{
-    Answer, ChannelInfoField, Command, CommandError, GuildId, RequestGuildMembers, ShardFilter,
-    ShardState, Shards, StatusUpdate, Stop, VoiceStateUpdate,
+    Answer, ChannelInfoField, Command, CommandError, FleetError, GuildId, RequestGuildMembers,
+    ShardFilter, ShardState, Shards, StatusUpdate, Stop, VoiceStateUpdate,
 };
 
 use crate::inbox::{Inbox, Sender, inbox};
@@ -156,6 +156,51 @@ impl Bot {
         last.filter(|state| wanted.matches(state))
             .cloned()
             .collect()
+    }
+
+    /// Runs these shards here too. Those with a session resume it at once; the others identify in turn.
+    /// Their total may be another than that of the shards that are here.
+    ///
+    /// # Errors
+    /// If one of them is here already or named twice: nothing changes then.
+    pub async fn add_shards(
+        &self,
+        states: impl IntoIterator<Item = ShardState>,
+    ) -> Result<(), FleetError> {
+        let states = states.into_iter().collect();
+        self.change(|reply| Order::AddShards { states, reply })
+            .await
+    }
+
+    /// Runs these shards here no longer and returns what they go on from elsewhere: each after the last
+    /// dispatch that was handled (see [`disconnect_keeping_sessions`](Self::disconnect_keeping_sessions)).
+    /// Returns when their connections are closed; the bot lives on, even without a shard.
+    pub async fn remove_shards(&self, filter: ShardFilter) -> Vec<ShardState> {
+        let (reply, mut states) = inbox();
+        if !self.orders.send(Order::RemoveShards { filter, reply }) {
+            return Vec::new();
+        }
+        states.next().await.unwrap_or_default()
+    }
+
+    /// Changes to another number of shards: as many as Discord recommends, if none is named. Returns when
+    /// the new shards have taken over ([`StartThenSwap`](shardwright_core::ReShardPolicy::StartThenSwap)) or start.
+    ///
+    /// # Errors
+    /// If that is not possible, or fails. The old shards go on then.
+    pub async fn re_shard(&self, to: Option<u32>) -> Result<(), FleetError> {
+        self.change(|reply| Order::ReShard { to, reply }).await
+    }
+
+    async fn change(
+        &self,
+        order: impl FnOnce(Sender<Result<(), FleetError>>) -> Order,
+    ) -> Result<(), FleetError> {
+        let (reply, mut result) = inbox();
+        if !self.orders.send(order(reply)) {
+            return Err(FleetError::Stopped);
+        }
+        result.next().await.unwrap_or(Err(FleetError::Stopped))
     }
 
     /// Ends the bot and its sessions at Discord: it goes offline at once. Returns when the close frames

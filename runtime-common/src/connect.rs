@@ -6,7 +6,8 @@ use std::time::Instant;
 
 use rustls::ClientConfig;
 use shardwright_core::{
-    FetchFault, FetchMachine, FetchNext, FleetMachine, GatewayInfo, GatewayRequest, Token,
+    FetchFault, FetchMachine, FetchNext, FleetConfig, FleetMachine, GatewayInfo, GatewayRequest,
+    ShardId, ShardPlan, Token,
 };
 
 use crate::inbox::{Inbox, inbox};
@@ -26,6 +27,30 @@ pub struct Connecting {
 /// # Errors
 /// If TLS cannot be set up.
 pub fn prepare(token: Token, options: &Options) -> Result<(Owner, Connecting), ConnectError> {
+    let fleet = options.fleet(token);
+    prepare_fleet(fleet, options)
+}
+
+/// The same with exactly these shards, and a gateway that is known.
+///
+/// # Errors
+/// If TLS cannot be set up.
+pub fn prepare_shards(
+    token: Token,
+    options: &Options,
+    gateway: GatewayInfo,
+    shards: impl IntoIterator<Item = ShardId>,
+) -> Result<(Owner, Connecting), ConnectError> {
+    let mut fleet = options.fleet(token);
+    fleet.plan = ShardPlan::Exactly(shards.into_iter().collect());
+    fleet.gateway = Some(gateway);
+    prepare_fleet(fleet, options)
+}
+
+fn prepare_fleet(
+    fleet: FleetConfig,
+    options: &Options,
+) -> Result<(Owner, Connecting), ConnectError> {
     let tls = options.tls.client_config()?;
     let seed = options.seed.unwrap_or_else(random_seed);
     tracing::info!(seed, "starting");
@@ -39,10 +64,11 @@ pub fn prepare(token: Token, options: &Options) -> Result<(Owner, Connecting), C
     let (has_started, started) = inbox();
     let end = Arc::new(OnceLock::new());
     let owner = Owner::new(
-        FleetMachine::new(options.fleet(token), seed, Instant::now()),
+        FleetMachine::new(fleet, seed, Instant::now()),
         tls,
         mailboxes.clone(),
         from_handles,
+        options.identify_when.clone(),
         has_started,
         Arc::clone(&end),
     );

@@ -12,6 +12,7 @@ mod bot;
 mod connect;
 mod dial;
 mod events;
+mod gate;
 mod http;
 mod https;
 mod inbox;
@@ -20,14 +21,16 @@ mod options;
 mod owner;
 mod seat;
 mod seed;
+mod swap;
 mod tls;
 
 #[cfg(feature = "async")]
 pub use async_driver::{AsyncDriver, AsyncSocket, Dial};
 pub use bot::{Accepted, Bot};
-pub use connect::{Connecting, Inquiry, prepare};
+pub use connect::{Connecting, Inquiry, prepare, prepare_shards};
 pub use dial::{Target, fault, io_fault};
 pub use events::Events;
+pub use gate::IdentifyGate;
 pub use http::{fetch, fetch_on_thread};
 pub use mailbox::{Acknowledge, AcknowledgeError, Mailboxes, Overflow, Slot};
 pub use options::{ConnectError, Options};

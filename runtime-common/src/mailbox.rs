@@ -8,7 +8,11 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use shardwright_core::{Event, EventId, ShardId};
+use std::time::Instant;
+
+use shardwright_core::{Event, EventId, Overlap, ShardId};
+
+use crate::swap::{Muted, Swap, Verdict};
 
 /// What happens when the consumer is too slow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -58,6 +62,12 @@ struct Mailbox {
     full: bool,
     /// Its dispatches go to whoever resumes the session next.
     withdrawn: bool,
+    /// Its shard is gone: the box goes with its last event.
+    retired: bool,
+    /// Of a layout that has not taken over yet.
+    muted: Option<Muted>,
+    /// Of a layout that has taken over from another.
+    is_new: bool,
     producer: Option<Waker>,
     /// The last dispatch that the consumer was given.
     given: Option<EventId>,
@@ -74,6 +84,9 @@ impl Mailbox {
             dropped: 0,
             full: false,
             withdrawn: false,
+            retired: false,
+            muted: None,
+            is_new: false,
             producer: None,
             given: None,
             handled: None,
@@ -83,7 +96,9 @@ impl Mailbox {
 
 #[derive(Default)]
 struct State {
-    boxes: Vec<Mailbox>,
+    boxes: Vec<Option<Mailbox>>,
+    /// Places for new boxes.
+    free: Vec<usize>,
     /// Boxes with something in them, in the order of their turns.
     turns: VecDeque<usize>,
     /// Events of the whole bot: each after everything that came before it.
@@ -91,6 +106,9 @@ struct State {
     pushed: u64,
     /// The box of the dispatch in the consumer's hands.
     in_hand: Option<usize>,
+    swap: Swap,
+    /// By boxes that are gone.
+    dropped_before: u64,
     /// The last event of all has a place of its own: it always fits.
     last: Option<Event<'static>>,
     ended: bool,
@@ -143,8 +161,78 @@ impl Mailboxes {
     #[must_use]
     pub fn add(&self, shard: ShardId) -> Slot {
         let mut state = self.lock();
-        state.boxes.push(Mailbox::new(shard));
-        Slot(state.boxes.len() - 1)
+        let mailbox = Some(Mailbox::new(shard));
+        let Some(index) = state.free.pop() else {
+            state.boxes.push(mailbox);
+            return Slot(state.boxes.len() - 1);
+        };
+        if let Some(place) = state.boxes.get_mut(index) {
+            *place = mailbox;
+        }
+        Slot(index)
+    }
+
+    /// The shard is gone. What is in its mailbox is still delivered; nothing more is put in.
+    pub fn retire(&self, slot: Slot) {
+        let mut state = self.lock();
+        if let Some(mailbox) = state.at(slot.0) {
+            mailbox.retired = true;
+        }
+        state.free_if_over(slot.0);
+    }
+
+    /// A mailbox for a shard whose dispatches are kept back until [`swap`](Self::swap).
+    #[must_use]
+    pub fn add_muted(&self, shard: ShardId) -> Slot {
+        let slot = self.add(shard);
+        if let Some(mailbox) = self.lock().at(slot.0) {
+            mailbox.muted = Some(Muted::default());
+        }
+        slot
+    }
+
+    /// From now on what is delivered is remembered, for a swap.
+    pub fn prepare_swap(&self) {
+        self.lock().swap = Swap::Prepared(Overlap::new());
+    }
+
+    /// There will be no swap.
+    pub fn abandon_swap(&self) {
+        self.lock().swap = Swap::None;
+    }
+
+    /// The shards that were muted take over: what the others have not delivered of their last seconds is
+    /// delivered, and the others deliver nothing more.
+    pub fn swap(&self) {
+        let mut state = self.lock();
+        let Swap::Prepared(overlap) = std::mem::take(&mut state.swap) else {
+            return;
+        };
+        let at = Instant::now();
+        state.swap = Swap::Done { overlap, at };
+        let mut kept = Vec::new();
+        for (index, mailbox) in state.boxes.iter_mut().enumerate() {
+            let Some(mailbox) = mailbox else { continue };
+            match mailbox.muted.take() {
+                Some(muted) => {
+                    mailbox.is_new = true;
+                    kept.extend(muted.into_events().map(|event| (index, event)));
+                }
+                None => mailbox.withdrawn = true,
+            }
+        }
+        for (index, event) in kept {
+            if let Event::Dispatch(dispatch) = &event
+                && state.swap.judge(dispatch, true) == Verdict::LeaveOut
+            {
+                continue;
+            }
+            let size = size_of(&event);
+            state.put(index, event, size);
+        }
+        let consumer = state.consumer.take();
+        drop(state);
+        wake(consumer);
     }
 
     /// Puts an event of a shard in. True if reading shall pause.
@@ -153,41 +241,43 @@ impl Mailboxes {
         if state.abandoned || state.ended {
             return false;
         }
-        let number = state.pushed;
-        let Some(mailbox) = state.boxes.get_mut(slot.0) else {
+        let State { boxes, swap, .. } = &mut *state;
+        let Some(Some(mailbox)) = boxes.get_mut(slot.0) else {
             return false;
         };
         let at_limit = mailbox.items.len() >= self.events || mailbox.bytes >= self.bytes;
-        let mut size = EVENT_BYTES;
+        let size = size_of(&event);
         match &event {
             Event::Dispatch(dispatch) => {
                 if mailbox.withdrawn {
+                    return false;
+                }
+                if let Some(muted) = &mut mailbox.muted {
+                    muted.keep(event, size, self.bytes);
                     return false;
                 }
                 if at_limit && self.overflow == Overflow::DropNewest {
                     mailbox.dropped += 1;
                     return false;
                 }
-                size += dispatch.data().len();
+                if swap.judge(dispatch, mailbox.is_new) == Verdict::LeaveOut {
+                    return false;
+                }
+            }
+            Event::GuildsLoaded { .. } => {
+                if let Some(muted) = &mut mailbox.muted {
+                    muted.set_loaded();
+                }
             }
             // A measurement, of no interest once it is old; all else is kept.
             Event::Heartbeat { .. } if at_limit => return false,
             _ => {}
         }
-        let first = mailbox.items.is_empty();
-        mailbox.bytes += size;
-        mailbox.items.push_back(Item {
-            event,
-            size,
-            number,
-        });
-        if mailbox.items.len() >= self.events || mailbox.bytes >= self.bytes {
-            mailbox.full = true;
-        }
-        let pause = mailbox.full && self.overflow == Overflow::Pause;
-        state.pushed += 1;
-        if first {
-            state.turns.push_back(slot.0);
+        state.put(slot.0, event, size);
+        let mut pause = false;
+        if let Some(mailbox) = state.at(slot.0) {
+            mailbox.full |= mailbox.items.len() >= self.events || mailbox.bytes >= self.bytes;
+            pause = mailbox.full && self.overflow == Overflow::Pause;
         }
         let consumer = state.consumer.take();
         drop(state);
@@ -212,7 +302,7 @@ impl Mailboxes {
     /// Ready once a paused shard may read again.
     pub fn poll_room(&self, slot: Slot, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.lock();
-        let Some(mailbox) = state.boxes.get_mut(slot.0) else {
+        let Some(mailbox) = state.at(slot.0) else {
             return Poll::Ready(());
         };
         if !mailbox.full {
@@ -236,7 +326,7 @@ impl Mailboxes {
         }
         if let Some((turn, event)) = state.next_of_shards() {
             if let Event::Dispatch(dispatch) = &event
-                && let Some(mailbox) = state.boxes.get_mut(turn)
+                && let Some(mailbox) = state.at(turn)
             {
                 mailbox.given = Some(dispatch.id());
                 state.in_hand = Some(turn);
@@ -256,7 +346,7 @@ impl Mailboxes {
 
     /// Who waits for room in this box, if there is room again: half of it.
     fn producer_with_room(&self, state: &mut State, index: usize) -> Option<Waker> {
-        let mailbox = state.boxes.get_mut(index)?;
+        let mailbox = state.at(index)?;
         let room = mailbox.items.len() <= self.events / 2 && mailbox.bytes <= self.bytes / 2;
         if !mailbox.full || !room {
             return None;
@@ -271,10 +361,13 @@ impl Mailboxes {
     /// If it has not been given out yet.
     pub fn acknowledge(&self, id: EventId) -> Result<(), AcknowledgeError> {
         let mut state = self.lock();
-        // A shard that was started anew has a box for each of its lives.
-        let mut boxes = state.boxes.iter_mut().rev();
-        let mailbox = boxes.find(|mailbox| mailbox.shard == id.shard && mailbox.given >= Some(id));
-        let Some(mailbox) = mailbox else {
+        // A shard that was started anew may have a box for each of its lives, and one that is gone none.
+        let boxes = state.boxes.iter_mut().flatten();
+        let mut boxes: Vec<_> = boxes.filter(|mailbox| mailbox.shard == id.shard).collect();
+        if boxes.is_empty() {
+            return Ok(());
+        }
+        let Some(mailbox) = boxes.iter_mut().find(|mailbox| mailbox.given >= Some(id)) else {
             return Err(AcknowledgeError::NotGiven(id));
         };
         mailbox.handled = mailbox.handled.max(Some(id));
@@ -287,14 +380,14 @@ impl Mailboxes {
     /// The last dispatch of a shard that the consumer has done with.
     #[must_use]
     pub fn handled(&self, slot: Slot) -> Option<EventId> {
-        self.lock().boxes.get(slot.0)?.handled
+        self.lock().at(slot.0)?.handled
     }
 
     /// Takes back the dispatches of a shard that the consumer has not been given, and all that are still
     /// to come: whoever resumes its session gets them. Returns the last that was given.
     pub fn withdraw(&self, slot: Slot) -> Option<EventId> {
         let mut state = self.lock();
-        let mailbox = state.boxes.get_mut(slot.0)?;
+        let mailbox = state.at(slot.0)?;
         let given = mailbox.given;
         mailbox.withdrawn = true;
         mailbox
@@ -315,7 +408,7 @@ impl Mailboxes {
     pub fn poll_settled(&self, slot: Slot, cx: &mut Context<'_>) -> Poll<Option<EventId>> {
         let mut state = self.lock();
         let abandoned = state.abandoned;
-        let Some(mailbox) = state.boxes.get_mut(slot.0) else {
+        let Some(mailbox) = state.at(slot.0) else {
             return Poll::Ready(None);
         };
         if self.acknowledge == Acknowledge::OnNext {
@@ -331,11 +424,9 @@ impl Mailboxes {
     /// Dispatches dropped so far, of all shards.
     #[must_use]
     pub fn dropped(&self) -> u64 {
-        self.lock()
-            .boxes
-            .iter()
-            .map(|mailbox| mailbox.dropped)
-            .sum()
+        let state = self.lock();
+        let boxes = state.boxes.iter().flatten();
+        state.dropped_before + boxes.map(|mailbox| mailbox.dropped).sum::<u64>()
     }
 
     /// Nobody will take events any more: what is there and what comes is thrown away.
@@ -346,7 +437,7 @@ impl Mailboxes {
         let bot = std::mem::take(&mut state.bot);
         let mut thrown = VecDeque::new();
         let mut producers = Vec::new();
-        for mailbox in &mut state.boxes {
+        for mailbox in state.boxes.iter_mut().flatten() {
             thrown.append(&mut mailbox.items);
             mailbox.bytes = 0;
             mailbox.full = false;
@@ -359,9 +450,42 @@ impl Mailboxes {
 }
 
 impl State {
+    fn at(&mut self, index: usize) -> Option<&mut Mailbox> {
+        self.boxes.get_mut(index)?.as_mut()
+    }
+
+    /// A box whose shard is gone and that is empty makes place for another.
+    fn free_if_over(&mut self, index: usize) {
+        let over = |mailbox: &mut Mailbox| mailbox.retired && mailbox.items.is_empty();
+        let place = self.boxes.get_mut(index);
+        if let Some(mailbox) = place.and_then(|place| place.take_if(over)) {
+            self.dropped_before += mailbox.dropped;
+            self.in_hand.take_if(|in_hand| *in_hand == index);
+            self.free.push(index);
+        }
+    }
+
+    fn put(&mut self, index: usize, event: Event<'static>, size: usize) {
+        let number = self.pushed;
+        let Some(mailbox) = self.at(index) else {
+            return;
+        };
+        let first = mailbox.items.is_empty();
+        mailbox.bytes += size;
+        mailbox.items.push_back(Item {
+            event,
+            size,
+            number,
+        });
+        self.pushed += 1;
+        if first {
+            self.turns.push_back(index);
+        }
+    }
+
     fn set_handled(&mut self) {
         if let Some(index) = self.in_hand.take()
-            && let Some(mailbox) = self.boxes.get_mut(index)
+            && let Some(mailbox) = self.at(index)
         {
             mailbox.handled = mailbox.handled.max(mailbox.given);
         }
@@ -374,6 +498,7 @@ impl State {
         if self
             .boxes
             .iter()
+            .flatten()
             .filter_map(oldest)
             .any(|number| number < before)
         {
@@ -385,13 +510,23 @@ impl State {
     /// The next event of the shard whose turn it is.
     fn next_of_shards(&mut self) -> Option<(usize, Event<'static>)> {
         let turn = self.turns.pop_front()?;
-        let mailbox = self.boxes.get_mut(turn)?;
+        let mailbox = self.at(turn)?;
         let item = mailbox.items.pop_front()?;
         mailbox.bytes -= item.size;
-        if !mailbox.items.is_empty() {
+        if mailbox.items.is_empty() {
+            self.free_if_over(turn);
+        } else {
             self.turns.push_back(turn);
         }
         Some((turn, item.event))
+    }
+}
+
+/// What an event counts as, in bytes.
+fn size_of(event: &Event<'_>) -> usize {
+    match event {
+        Event::Dispatch(dispatch) => EVENT_BYTES + dispatch.data().len(),
+        _ => EVENT_BYTES,
     }
 }
 

@@ -1,11 +1,11 @@
 //! How a bot is connected.
 
 use shardwright_core::{
-    ApiBase, Compression, EventFilter, FetchFault, FleetConfig, Intents, ShardLimits, ShardPlan,
-    ShardState, StatusUpdate, Token,
+    ApiBase, Compression, EventFilter, FetchFault, FleetConfig, Intents, KnownStarts,
+    ReShardPolicy, ShardLimits, ShardPlan, ShardState, StatusUpdate, Token,
 };
 
-use crate::{Acknowledge, Overflow, TlsError, TlsOptions};
+use crate::{Acknowledge, IdentifyGate, Overflow, TlsError, TlsOptions};
 
 /// Everything about a bot but its token. The defaults are right for most.
 #[derive(Clone, Debug)]
@@ -41,6 +41,18 @@ pub struct Options {
     pub tls: TlsOptions,
     /// How often the gateway's address is asked for before giving up: without end.
     pub start_tries: Option<u32>,
+    /// What happens when Discord demands more shards: a bot that runs them all stops them and starts as
+    /// many as it should, others end and say so.
+    pub re_shard: ReShardPolicy,
+    /// Who else decides when a shard may identify: nobody.
+    pub identify_when: Option<IdentifyGate>,
+    /// The bot's name for its gate.
+    pub label: String,
+    /// How many session starts an earlier run left.
+    pub known_starts: Option<KnownStarts>,
+    /// Keep a tenth of the session starts back until Discord grants new ones: for a run after one that
+    /// did not end in order.
+    pub careful: bool,
     /// The seed of every random delay: a new one each time.
     pub seed: Option<u64>,
 }
@@ -65,6 +77,11 @@ impl Options {
             mailbox_bytes: 16 * 1024 * 1024,
             tls: TlsOptions::default(),
             start_tries: None,
+            re_shard: ReShardPolicy::StopThenStart,
+            identify_when: None,
+            label: String::new(),
+            known_starts: None,
+            careful: false,
             seed: None,
         }
     }
@@ -77,6 +94,11 @@ impl Options {
         config.plan = self.shards.clone();
         config.states = self.states.clone();
         config.tries = self.start_tries;
+        config.re_shard = self.re_shard;
+        config.gated = self.identify_when.is_some();
+        config.label = self.label.clone();
+        config.known_starts = self.known_starts;
+        config.careful = self.careful;
         config.template.compression = self.compression;
         config.template.presence = self.presence.clone();
         config.template.filter = self.filter.clone();

@@ -8,11 +8,12 @@ use std::time::Instant;
 
 use rustls::ClientConfig;
 use shardwright_core::{
-    Answer, Command, CommandError, CommandId, Event, FetchFault, FleetAction, FleetInput,
-    FleetMachine, IfNotReady, ShardFilter, ShardId, ShardState, Shards, Stop, StopReason, ToShard,
-    Wait,
+    Answer, Command, CommandError, CommandId, Event, FetchFault, FleetAction, FleetError,
+    FleetInput, FleetMachine, IfNotReady, ShardFilter, ShardId, ShardState, Shards, Stop,
+    StopReason, ToShard, Wait,
 };
 
+use crate::gate::{Gatekeeper, IdentifyGate};
 use crate::inbox::{Inbox, Sender, inbox};
 use crate::{Mailboxes, Seat, fetch_on_thread};
 
@@ -27,6 +28,18 @@ pub(crate) enum Order {
     States {
         filter: ShardFilter,
         reply: Sender<Vec<ShardState>>,
+    },
+    AddShards {
+        states: Vec<ShardState>,
+        reply: Sender<Result<(), FleetError>>,
+    },
+    RemoveShards {
+        filter: ShardFilter,
+        reply: Sender<Vec<ShardState>>,
+    },
+    ReShard {
+        to: Option<u32>,
+        reply: Sender<Result<(), FleetError>>,
     },
     Stop {
         how: Stop,
@@ -48,7 +61,9 @@ pub struct Owner {
     last_id: u64,
     replies: BTreeMap<CommandId, Sender<Answer>>,
     questions: BTreeMap<CommandId, Sender<Vec<ShardState>>>,
+    changes: BTreeMap<CommandId, Sender<Result<(), FleetError>>>,
     ends: Vec<Sender<Vec<ShardState>>>,
+    gatekeeper: Gatekeeper,
     started: Option<Sender<Result<(), FetchFault>>>,
     end: Arc<OnceLock<Vec<ShardState>>>,
     wait: Option<Wait>,
@@ -72,6 +87,7 @@ impl Owner {
         tls: Arc<ClientConfig>,
         mailboxes: Mailboxes,
         orders: Inbox<Order>,
+        gate: Option<IdentifyGate>,
         started: Sender<Result<(), FetchFault>>,
         end: Arc<OnceLock<Vec<ShardState>>>,
     ) -> Self {
@@ -87,7 +103,9 @@ impl Owner {
             last_id: 0,
             replies: BTreeMap::new(),
             questions: BTreeMap::new(),
+            changes: BTreeMap::new(),
             ends: Vec::new(),
+            gatekeeper: Gatekeeper::new(gate),
             started: Some(started),
             end,
             wait: None,
@@ -125,6 +143,9 @@ impl Owner {
         if let Poll::Ready(Some(input)) = self.inputs.poll(cx) {
             return Poll::Ready(input);
         }
+        if let Poll::Ready(input) = self.gatekeeper.poll(cx) {
+            return Poll::Ready(input);
+        }
         if self.alone {
             return Poll::Pending;
         }
@@ -147,6 +168,18 @@ impl Owner {
             Some(Order::States { filter, reply }) => {
                 self.questions.insert(id, reply);
                 FleetInput::AskForStates { id, filter }
+            }
+            Some(Order::AddShards { states, reply }) => {
+                self.changes.insert(id, reply);
+                FleetInput::AddShards { id, states }
+            }
+            Some(Order::RemoveShards { filter, reply }) => {
+                self.questions.insert(id, reply);
+                FleetInput::RemoveShards { id, filter }
+            }
+            Some(Order::ReShard { to, reply }) => {
+                self.changes.insert(id, reply);
+                FleetInput::ReShard { id, to }
             }
             Some(Order::Stop { how, reply }) => {
                 self.ends.extend(reply);
@@ -186,6 +219,16 @@ impl Owner {
                     }
                 }
                 FleetAction::Answer { id, answer } => self.answer(id, answer),
+                FleetAction::AskGate(request) => self.gatekeeper.ask(request, &self.to_fleet),
+                FleetAction::LeaveGate { shard, conn } => self.gatekeeper.leave(shard, conn),
+                FleetAction::PrepareSwap => self.mailboxes.prepare_swap(),
+                FleetAction::Swap => self.mailboxes.swap(),
+                FleetAction::AbandonSwap => self.mailboxes.abandon_swap(),
+                FleetAction::Done { id, result } => {
+                    if let Some(reply) = self.changes.remove(&id) {
+                        reply.send(result);
+                    }
+                }
                 FleetAction::States { id, states } => {
                     if let Some(reply) = self.questions.remove(&id) {
                         reply.send(states);

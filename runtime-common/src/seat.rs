@@ -67,11 +67,15 @@ impl Seat {
         // A frame's header and a little more than the largest payload.
         let largest = start.config.limits.payload_limit.saturating_add(64 * 1024);
         Self {
+            slot: if start.muted {
+                mailboxes.add_muted(shard)
+            } else {
+                mailboxes.add(shard)
+            },
             machine: ShardMachine::new(start.config, start.state, start.seed, now),
             shard,
             tls,
             largest,
-            slot: mailboxes.add(shard),
             mailboxes,
             messages,
             to_fleet,
@@ -275,11 +279,12 @@ impl Drop for Seat {
     /// A driver that ends before its shard does (it panicked, or its task was cancelled) says so.
     fn drop(&mut self) {
         if self.is_over() {
-            return;
+            return self.mailboxes.retire(self.slot);
         }
         // Whatever went wrong may have left the machine in the middle of something.
         let state = catch_unwind(AssertUnwindSafe(|| self.last_state()))
             .unwrap_or_else(|_| ShardState::fresh(self.shard));
+        self.mailboxes.retire(self.slot);
         self.report(ShardReport::Vanished { state });
     }
 }

@@ -29,16 +29,16 @@ mod turns;
 pub use shardwright_core::{
     Activity, ActivityKind, ApiBase, ChannelId, ChannelInfoField, CloseCode, Command, CommandError,
     Compression, ConnId, DisconnectReason, Dispatch, Event, EventFilter, EventId, FetchFault,
-    GatewayInfo, GuildId, Intents, Members, Next, Nonce, ParseActivityKindError, ParseStatusError,
-    Problem, RequestGuildMembers, SessionLoss, SessionStartLimit, ShardFilter, ShardId,
-    ShardLimits, ShardPlan, ShardState, Shards, Status, StatusUpdate, StopReason, Token,
-    TransportFault, UserId, VoiceStateUpdate,
+    FleetError, GateRequest, GatewayInfo, GuildId, Intents, KnownStarts, Members, Next, Nonce,
+    ParseActivityKindError, ParseStatusError, Problem, ReShardPolicy, RequestGuildMembers,
+    SessionLoss, SessionStartLimit, ShardFilter, ShardId, ShardLimits, ShardPlan, ShardState,
+    Shards, Status, StatusUpdate, StopReason, Token, TransportFault, UserId, VoiceStateUpdate,
 };
 pub use shardwright_runtime::{
-    Accepted, Acknowledge, AcknowledgeError, Bot, ConnectError, Events, Options, Overflow,
-    TlsError, TlsOptions,
+    Accepted, Acknowledge, AcknowledgeError, Bot, ConnectError, Events, IdentifyGate, Options,
+    Overflow, TlsError, TlsOptions,
 };
-use shardwright_runtime::{AsyncDriver, Inquiry, prepare};
+use shardwright_runtime::{AsyncDriver, Connecting, Inquiry, Owner, prepare, prepare_shards};
 
 use crate::dial::dial;
 use crate::turns::turns;
@@ -51,7 +51,25 @@ use crate::turns::turns;
 /// # Errors
 /// If Discord refuses the token or the request for good, or the tries are used up.
 pub async fn connect_bot(token: Token, options: Options) -> Result<(Bot, Events), ConnectError> {
-    let (mut owner, connecting) = prepare(token, &options)?;
+    run(prepare(token, &options)?).await
+}
+
+/// Connects exactly these shards, of whatever totals, through a gateway that is known already
+/// ([`gateway_info`]). The list may be empty: shards can be added later, and the bot lives until it is told
+/// to stop. Meant for bots of several processes: see [`Options::identify_when`].
+///
+/// # Errors
+/// If TLS cannot be set up.
+pub async fn connect_shards(
+    token: Token,
+    options: Options,
+    gateway: GatewayInfo,
+    shards: impl IntoIterator<Item = ShardId>,
+) -> Result<(Bot, Events), ConnectError> {
+    run(prepare_shards(token, &options, gateway, shards)?).await
+}
+
+async fn run((mut owner, connecting): (Owner, Connecting)) -> Result<(Bot, Events), ConnectError> {
     tokio::spawn(turns(move |cx| {
         owner.turn(cx, |seat| {
             let mut driver = AsyncDriver::new(seat, |target| Box::pin(dial(target)));

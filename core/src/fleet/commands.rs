@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use super::{FleetAction, FleetMachine, Life, Shards, State, ToShard};
-use crate::{Answer, Command, CommandError, CommandId, CommandKind, IfNotReady, ShardId};
+use super::roster::Shard;
+use super::{FleetAction, FleetMachine, Shards, State, ToShard};
+use crate::{Answer, Command, CommandError, CommandId, CommandKind, GuildId, IfNotReady, ShardId};
 
 /// A command that several shards have to answer.
 #[derive(Debug)]
 pub(super) struct Pending {
     /// Shards that have not answered, and whether they have accepted.
-    pub(super) open: BTreeMap<u32, bool>,
+    pub(super) open: BTreeMap<ShardId, bool>,
     accepted: bool,
 }
 
@@ -28,35 +29,39 @@ impl FleetMachine {
                 return self.refuse(id, CommandError::Stopped);
             }
         }
-        let wanted: Vec<u32> = match to {
-            Shards::Guild(guild) => match ShardId::for_guild(guild, self.total) {
-                Ok(shard) if self.shards.contains_key(&shard.number()) => vec![shard.number()],
-                _ => return self.refuse(id, CommandError::NotMyGuild { guild }),
+        let wanted: Vec<ShardId> = match to {
+            Shards::Guild(guild) => match self.server_of(guild) {
+                Some(shard) => vec![shard],
+                None => return self.refuse(id, CommandError::NotMyGuild { guild }),
             },
-            Shards::Only(ids) => match ids.iter().find(|id| !self.shards.contains_key(id)) {
-                Some(unknown) => {
-                    return self.refuse(id, CommandError::NoSuchShard { shard: *unknown });
+            Shards::Only(numbers) => {
+                let is_here = |number: &&u32| self.present().any(|id| id.number() == **number);
+                match numbers.iter().find(|number| !is_here(number)) {
+                    Some(unknown) => {
+                        return self.refuse(id, CommandError::NoSuchShard { shard: *unknown });
+                    }
+                    None => self
+                        .present()
+                        .filter(|id| numbers.contains(&id.number()))
+                        .collect(),
                 }
-                None => ids,
-            },
+            }
             Shards::All => {
                 // Shards that have not started yet say it in their Identify.
                 if let (CommandKind::Presence, Some(status)) = (command.kind(), command.status()) {
                     self.config.template.presence = Some(status.clone());
                 }
-                self.shards.keys().copied().collect()
+                self.present().collect()
             }
         };
-        let is_running = |id: &u32| matches!(self.shards.get(id), Some(Life::Running { .. }));
-        let running: BTreeMap<u32, bool> = wanted
+        let has = |id: &ShardId, test: fn(&Shard) -> bool| self.shards.get(id).is_some_and(test);
+        let running: BTreeMap<ShardId, bool> = wanted
             .iter()
-            .filter(|id| is_running(id))
+            .filter(|id| has(id, Shard::is_running))
             .map(|id| (*id, false))
             .collect();
         if running.is_empty() {
-            let all_stopped = wanted
-                .iter()
-                .all(|id| matches!(self.shards.get(id), Some(Life::Stopped(_))));
+            let all_stopped = wanted.iter().all(|id| has(id, Shard::has_stopped));
             let error = if all_stopped && !wanted.is_empty() {
                 CommandError::Stopped
             } else {
@@ -64,10 +69,7 @@ impl FleetMachine {
             };
             return self.refuse(id, error);
         }
-        for shard in running
-            .keys()
-            .filter_map(|id| ShardId::new(*id, self.total).ok())
-        {
+        for shard in running.keys().copied() {
             let message = ToShard::Command {
                 id,
                 command: command.clone(),
@@ -75,16 +77,29 @@ impl FleetMachine {
             };
             self.out.push_back(FleetAction::Tell { shard, message });
         }
-        self.pending.insert(
-            id,
-            Pending {
-                open: running,
-                accepted: false,
-            },
-        );
+        let pending = Pending {
+            open: running,
+            accepted: false,
+        };
+        self.pending.insert(id, pending);
     }
 
-    pub(super) fn answered(&mut self, shard: u32, id: CommandId, answer: Answer) {
+    /// The shards of the present layout, and those added to it.
+    fn present(&self) -> impl Iterator<Item = ShardId> + '_ {
+        let present = self.shards.iter().filter(|(_, shard)| !shard.coming);
+        present.map(|(id, _)| *id)
+    }
+
+    /// The shard that serves a guild. Several layouts may be here: the bot's own comes first, then the
+    /// larger ones.
+    pub(super) fn server_of(&self, guild: GuildId) -> Option<ShardId> {
+        let own = ShardId::for_guild(guild, self.total).ok();
+        let is_here = |id: &ShardId| self.shards.get(id).is_some_and(|shard| !shard.coming);
+        own.filter(is_here)
+            .or_else(|| self.present().filter(|id| id.owns(guild)).last())
+    }
+
+    pub(super) fn answered(&mut self, shard: ShardId, id: CommandId, answer: Answer) {
         let Some(pending) = self.pending.get_mut(&id) else {
             return;
         };

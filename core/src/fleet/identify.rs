@@ -1,5 +1,8 @@
 //! Decides who may identify when: one Identify a bucket in five seconds, first come first served, and
 //! never more than the day's session starts.
+//!
+//! A bucket gives one turn at a time. With a gate of the user's own, a turn waits there first; it stays
+//! with its shard and connection until its Identify has left, or until it is withdrawn.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -8,9 +11,14 @@ use crate::{ConnId, SessionStartLimit, ShardId};
 
 /// Discord allows one Identify a bucket in 5 s, as seen at the gateway. Counted from the moment one left
 /// here, 150 ms more cover a delay that varies by less than that.
-const BETWEEN: Duration = Duration::from_millis(5_150);
+pub(super) const BETWEEN: Duration = Duration::from_millis(5_150);
 /// How long a window of session starts is.
 const WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
+/// Once starts look like a crash loop, one part in so many of the window's total is kept back.
+const RESERVE: u32 = 10;
+/// So many Identifies of one shard within so long look like one: the first and three more.
+const LOOP_OF: usize = 4;
+const LOOP_WITHIN: Duration = Duration::from_secs(10 * 60);
 
 #[derive(Clone, Debug, Default)]
 struct Bucket {
@@ -19,66 +27,150 @@ struct Bucket {
     free_at: Option<Instant>,
 }
 
-/// The identify turns of one bot.
+/// The identify turns of one bot, and its session starts.
 #[derive(Clone, Debug)]
-pub(crate) struct IdentifyTurns {
+pub(super) struct IdentifyTurns {
     max_concurrency: u32,
     remaining: u32,
     total: u32,
     resets_at: Instant,
+    /// Starts look like a crash loop: some are kept back until the reset.
+    careful: bool,
     buckets: BTreeMap<u32, Bucket>,
+    /// When each shard identified last, the latest few times.
+    identified: BTreeMap<ShardId, VecDeque<Instant>>,
 }
 
 impl IdentifyTurns {
-    pub(crate) fn new(limit: &SessionStartLimit, now: Instant) -> Self {
+    pub(super) fn new(limit: &SessionStartLimit, careful: bool, now: Instant) -> Self {
         Self {
             max_concurrency: limit.max_concurrency.max(1),
             remaining: limit.remaining,
             total: limit.total,
             resets_at: now + limit.reset_after,
+            careful,
             buckets: BTreeMap::new(),
+            identified: BTreeMap::new(),
         }
     }
 
-    pub(crate) fn bucket_of(&self, shard: ShardId) -> u32 {
+    /// Discord was asked again. Turns that wait keep their order, and no bucket is free earlier.
+    pub(super) fn refresh(&mut self, limit: &SessionStartLimit, now: Instant) {
+        self.remaining = limit.remaining;
+        self.total = limit.total;
+        self.resets_at = now + limit.reset_after;
+        let max_concurrency = limit.max_concurrency.max(1);
+        if max_concurrency == self.max_concurrency {
+            return;
+        }
+        self.max_concurrency = max_concurrency;
+        let old = std::mem::take(&mut self.buckets);
+        let free_at = old.values().filter_map(|bucket| bucket.free_at).max();
+        for bucket in old.into_values() {
+            // A turn that was given and not used is asked for again.
+            for (shard, conn) in bucket.granted.into_iter().chain(bucket.waiting) {
+                let into = self.buckets.entry(shard.bucket(max_concurrency));
+                into.or_default().waiting.push_back((shard, conn));
+            }
+        }
+        for number in 0..max_concurrency {
+            if free_at.is_some() {
+                self.buckets.entry(number).or_default().free_at = free_at;
+            }
+        }
+    }
+
+    pub(super) fn bucket_of(&self, shard: ShardId) -> u32 {
         shard.bucket(self.max_concurrency)
     }
 
-    /// A shard asks for its turn on this connection; an older request of it is void.
-    pub(crate) fn request(&mut self, shard: ShardId, conn: ConnId) {
-        self.withdraw(shard);
-        let bucket = self.bucket_of(shard);
-        self.buckets
-            .entry(bucket)
-            .or_default()
-            .waiting
-            .push_back((shard, conn));
+    pub(super) fn max_concurrency(&self) -> u32 {
+        self.max_concurrency
     }
 
-    /// A shard no longer wants its turn, or gives it back unused.
-    pub(crate) fn withdraw(&mut self, shard: ShardId) {
+    /// A shard asks for its turn on this connection; an older request of it is void.
+    pub(super) fn request(&mut self, shard: ShardId, conn: ConnId) {
         let bucket = self.bucket_of(shard);
-        if let Some(bucket) = self.buckets.get_mut(&bucket) {
-            bucket.waiting.retain(|(waiting, _)| *waiting != shard);
-            bucket.granted.take_if(|(granted, _)| *granted == shard);
-        }
+        let bucket = self.buckets.entry(bucket).or_default();
+        bucket.waiting.retain(|(waiting, _)| *waiting != shard);
+        bucket.granted.take_if(|(granted, _)| *granted == shard);
+        bucket.waiting.push_back((shard, conn));
+    }
+
+    /// A shard no longer wants its turn, or gives it back unused. The turn it held, if it held one.
+    pub(super) fn withdraw(&mut self, shard: ShardId) -> Option<ConnId> {
+        let bucket = self.bucket_of(shard);
+        let bucket = self.buckets.get_mut(&bucket)?;
+        bucket.waiting.retain(|(waiting, _)| *waiting != shard);
+        let granted = bucket.granted.take_if(|(granted, _)| *granted == shard);
+        granted.map(|(_, conn)| conn)
+    }
+
+    /// Whether this turn is still given.
+    pub(super) fn is_granted(&self, shard: ShardId, conn: ConnId) -> bool {
+        let bucket = self.buckets.get(&self.bucket_of(shard));
+        bucket.is_some_and(|bucket| bucket.granted == Some((shard, conn)))
+    }
+
+    /// The gate failed: the turn goes to the end of its queue, and the bucket pauses.
+    pub(super) fn put_back(&mut self, shard: ShardId, conn: ConnId, now: Instant) {
+        let bucket = self.buckets.entry(self.bucket_of(shard)).or_default();
+        bucket.granted = None;
+        bucket.waiting.push_back((shard, conn));
+        bucket.free_at = bucket.free_at.max(Some(now + BETWEEN));
     }
 
     /// An Identify has left.
-    pub(crate) fn sent(&mut self, shard: ShardId, now: Instant) {
-        let key = self.bucket_of(shard);
-        let bucket = self.buckets.entry(key).or_default();
+    pub(super) fn sent(&mut self, shard: ShardId, now: Instant) {
+        let bucket = self.buckets.entry(self.bucket_of(shard)).or_default();
         bucket.waiting.retain(|(waiting, _)| *waiting != shard);
         bucket.granted.take_if(|(granted, _)| *granted == shard);
         bucket.free_at = Some(now + BETWEEN);
         self.remaining = self.remaining.saturating_sub(1);
+        let times = self.identified.entry(shard).or_default();
+        times.push_back(now);
+        if times.len() > LOOP_OF {
+            times.pop_front();
+        }
+        let first = times.front().filter(|_| times.len() == LOOP_OF);
+        if first.is_some_and(|first| now.saturating_duration_since(*first) <= LOOP_WITHIN) {
+            self.careful = true;
+        }
+    }
+
+    /// This shard exists no longer.
+    pub(super) fn forget(&mut self, shard: ShardId) {
+        self.identified.remove(&shard);
+    }
+
+    /// How many starts there are to spend.
+    pub(super) fn left(&self) -> u32 {
+        self.remaining.saturating_sub(self.kept_back())
+    }
+
+    /// How many starts are kept back.
+    pub(super) fn kept_back(&self) -> u32 {
+        if self.careful {
+            self.total / RESERVE
+        } else {
+            0
+        }
+    }
+
+    pub(super) fn remaining(&self) -> u32 {
+        self.remaining
+    }
+
+    pub(super) fn resets_at(&self) -> Instant {
+        self.resets_at
     }
 
     /// The next turn to give, now.
-    pub(crate) fn grant(&mut self, now: Instant) -> Option<(ShardId, ConnId)> {
+    pub(super) fn grant(&mut self, now: Instant) -> Option<(ShardId, ConnId)> {
         if now >= self.resets_at {
             self.remaining = self.total.max(1);
             self.resets_at = now + WINDOW;
+            self.careful = false;
         }
         // Turns given and not yet used will spend a start each.
         let given = self
@@ -86,7 +178,7 @@ impl IdentifyTurns {
             .values()
             .filter(|bucket| bucket.granted.is_some())
             .count();
-        if usize::try_from(self.remaining).is_ok_and(|remaining| remaining <= given) {
+        if usize::try_from(self.left()).is_ok_and(|left| left <= given) {
             return None;
         }
         for bucket in self.buckets.values_mut() {
@@ -103,11 +195,11 @@ impl IdentifyTurns {
     }
 
     /// When to look again: a bucket becomes free, or the budget is reset.
-    pub(crate) fn next(&self) -> Option<Instant> {
+    pub(super) fn next(&self) -> Option<Instant> {
         if self.waiting() == 0 {
             return None;
         }
-        if self.remaining == 0 {
+        if self.left() == 0 {
             return Some(self.resets_at);
         }
         self.buckets
@@ -117,7 +209,7 @@ impl IdentifyTurns {
             .min()
     }
 
-    pub(crate) fn waiting(&self) -> usize {
+    pub(super) fn waiting(&self) -> usize {
         self.buckets
             .values()
             .map(|bucket| bucket.waiting.len())
@@ -125,12 +217,16 @@ impl IdentifyTurns {
     }
 
     /// How long until there are starts again, if there are none and somebody waits.
-    pub(crate) fn spent(&self, now: Instant) -> Option<Duration> {
-        (self.remaining == 0 && self.waiting() > 0)
+    pub(super) fn spent(&self, now: Instant) -> Option<Duration> {
+        (self.left() == 0 && self.waiting() > 0)
             .then(|| self.resets_at.saturating_duration_since(now))
     }
 
-    pub(crate) fn clear(&mut self) {
-        self.buckets.clear();
+    /// Nobody identifies any more. The turns that were held.
+    pub(super) fn clear(&mut self) -> Vec<(ShardId, ConnId)> {
+        std::mem::take(&mut self.buckets)
+            .into_values()
+            .filter_map(|bucket| bucket.granted)
+            .collect()
     }
 }

@@ -1,5 +1,8 @@
 //! What the fleet, its shards and its runtime say to each other: plain data.
 
+use std::time::Duration;
+
+use super::ABSURD_TOTAL;
 use crate::{
     Action, Answer, ApiBase, Command, CommandId, Compression, ConnId, Event, EventFilter,
     FetchFault, GatewayInfo, GatewayRequest, GatewayUrl, GuildId, IfNotReady, Input, Intents,
@@ -23,6 +26,109 @@ pub enum ShardPlan {
         /// Of how many; what Discord recommends if `None`.
         total: Option<u32>,
     },
+    /// Exactly these shards, of whatever totals. An empty list is legal here too.
+    Exactly(Vec<ShardId>),
+}
+
+/// What happens when Discord demands more shards (close code 4011).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "complete by nature")]
+pub enum ReShardPolicy {
+    /// The bot says so ([`Event::ReShard`]) and ends, its sessions kept. Whoever coordinates several
+    /// processes decides.
+    Report,
+    /// All shards stop, then the new ones start, as fast as they may identify. The bot is offline
+    /// meanwhile.
+    StopThenStart,
+    /// The new shards start beside the old ones, unheard. When all are READY and their guilds are loaded
+    /// they take over at once: no event is missed as long as the two are less than 10 s apart, and one
+    /// comes twice only if its body differs. If that fails the old ones just go on.
+    StartThenSwap,
+}
+
+/// A shard of a bot with a gate of its own ([`FleetAction::AskGate`]) whose turn it is to identify.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct GateRequest {
+    /// Which shard.
+    pub shard: ShardId,
+    /// On which of its connections; a turn ends with its connection.
+    pub conn: ConnId,
+    /// The shard's bucket: those of different buckets may identify at the same time.
+    pub bucket: u32,
+    /// The bot's label.
+    pub label: String,
+}
+
+/// How many session starts an earlier run left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "complete by nature")]
+pub struct KnownStarts {
+    /// How many were left.
+    pub remaining: u32,
+    /// When all are there again, from now on.
+    pub reset_after: Duration,
+}
+
+/// Why a change to the set of shards was refused, or failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FleetError {
+    /// The gateway's address is not known yet.
+    #[error("the bot is not connected yet; wait for the first event")]
+    NotStarted,
+    /// The bot has stopped.
+    #[error("the bot has stopped; connect a new one")]
+    Stopped,
+    /// A shard that runs here already, or is named twice.
+    #[error("shard {shard} is here already; remove it first")]
+    AlreadyHere {
+        /// Which.
+        shard: ShardId,
+    },
+    /// A re-shard is under way.
+    #[error("a re-shard is under way; wait until it is over")]
+    ReSharding,
+    /// No bot has so many shards, or so few.
+    #[error("{total} shards are not possible; give a total from 1 to {ABSURD_TOTAL}")]
+    BadTotal {
+        /// How many were asked for.
+        total: u32,
+    },
+    /// It runs with this total already.
+    #[error("there are {total} shards already; give another total")]
+    SameTotal {
+        /// How many.
+        total: u32,
+    },
+    /// Only some of the bot's shards run here.
+    #[error("only some of the bot's shards run here; add and remove shards where all are known")]
+    NotAllHere,
+    /// Too few session starts are left today.
+    #[error("{total} shards need {total} session starts and {left} are left; try again in {} s",
+        reset_after.as_secs())]
+    NotEnoughStarts {
+        /// How many shards were to start.
+        total: u32,
+        /// How many starts there are.
+        left: u32,
+        /// When there are all again.
+        reset_after: Duration,
+    },
+    /// The gateway could not be asked.
+    #[error(transparent)]
+    Fetch(#[from] FetchFault),
+    /// A shard of the new layout was refused for good.
+    #[error("shard {shard} of the new layout ended: {why}; the old layout goes on")]
+    ShardFailed {
+        /// Which.
+        shard: ShardId,
+        /// Why.
+        why: StopReason,
+    },
+    /// The new layout was not up in time.
+    #[error("the new layout was not up in time; the old layout goes on")]
+    TimedOut,
 }
 
 /// What every shard of a bot has in common.
@@ -43,6 +149,8 @@ pub struct ShardTemplate {
     pub stay_on_host: bool,
     /// Which events are handed over.
     pub filter: EventFilter,
+    /// See [`ShardConfig::track_guilds`].
+    pub track_guilds: bool,
     /// Deadlines, sizes and delays.
     pub limits: ShardLimits,
 }
@@ -58,6 +166,7 @@ impl ShardTemplate {
         config.capabilities = self.capabilities;
         config.stay_on_host = self.stay_on_host;
         config.filter = self.filter.clone();
+        config.track_guilds = self.track_guilds;
         config.limits = self.limits.clone();
         config
     }
@@ -79,6 +188,19 @@ pub struct FleetConfig {
     pub states: Vec<ShardState>,
     /// How often the gateway's address is asked for before giving up; `None`: without end.
     pub tries: Option<u32>,
+    /// What is known of the gateway already: it is not asked then.
+    pub gateway: Option<GatewayInfo>,
+    /// What happens on a demand for more shards.
+    pub re_shard: ReShardPolicy,
+    /// Turns to identify wait at a gate of the user's own as well ([`FleetAction::AskGate`]).
+    pub gated: bool,
+    /// The bot's name for its gate.
+    pub label: String,
+    /// How many session starts an earlier run left, if it is known.
+    pub known_starts: Option<KnownStarts>,
+    /// The last run did not end in order: a tenth of the session starts is kept back until the reset, so
+    /// that a crash loop cannot spend them all.
+    pub careful: bool,
 }
 
 impl FleetConfig {
@@ -97,10 +219,17 @@ impl FleetConfig {
                 capabilities: None,
                 stay_on_host: false,
                 filter: EventFilter::default(),
+                track_guilds: false,
                 limits: ShardLimits::default(),
             },
             states: Vec::new(),
             tries: None,
+            gateway: None,
+            re_shard: ReShardPolicy::StopThenStart,
+            gated: false,
+            label: String::new(),
+            known_starts: None,
+            careful: false,
         }
     }
 }
@@ -111,9 +240,9 @@ impl FleetConfig {
 pub enum Shards {
     /// Every shard here.
     All,
-    /// These numbers.
+    /// Those with these numbers.
     Only(Vec<u32>),
-    /// The one that owns this guild.
+    /// The one that serves this guild.
     Guild(GuildId),
 }
 
@@ -150,6 +279,41 @@ pub enum FleetInput {
         /// Of which shards.
         filter: ShardFilter,
     },
+    /// The bot wants these shards to run here too: those with a session resume it.
+    AddShards {
+        /// The caller's number for it.
+        id: CommandId,
+        /// What they go on from.
+        states: Vec<ShardState>,
+    },
+    /// The bot no longer wants these shards to run here.
+    RemoveShards {
+        /// The caller's number for it.
+        id: CommandId,
+        /// Which.
+        filter: ShardFilter,
+    },
+    /// The bot wants another number of shards.
+    ReShard {
+        /// The caller's number for it.
+        id: CommandId,
+        /// How many; what Discord recommends if `None`.
+        to: Option<u32>,
+    },
+    /// The user's gate lets a shard identify.
+    GateOpened {
+        /// Which.
+        shard: ShardId,
+        /// On this connection.
+        conn: ConnId,
+    },
+    /// The user's gate has failed, as by a panic.
+    GateFailed {
+        /// For which shard.
+        shard: ShardId,
+        /// On this connection.
+        conn: ConnId,
+    },
     /// End the bot.
     Stop(Stop),
     /// Time has passed.
@@ -179,6 +343,8 @@ pub enum ShardReport {
     Up,
     /// It lost a connection, or could not make one.
     Down,
+    /// Its guilds are loaded, or will not be.
+    Loaded,
     /// What became of a command.
     Answer {
         /// The caller's number.
@@ -219,6 +385,7 @@ impl ShardReport {
             },
             Action::Emit(Event::Ready { .. } | Event::Resumed { .. }) => Self::Up,
             Action::Emit(Event::Disconnected { .. }) => Self::Down,
+            Action::Emit(Event::GuildsLoaded { .. }) => Self::Loaded,
             Action::Emit(Event::ShardStopped { why, state, .. }) => Self::Stopped {
                 why: why.clone(),
                 state: state.clone(),
@@ -283,6 +450,8 @@ pub struct ShardStart {
     pub state: Option<ShardState>,
     /// The seed of its random delays.
     pub seed: u64,
+    /// Its dispatches are kept back until [`FleetAction::Swap`].
+    pub muted: bool,
 }
 
 /// One thing to do for the fleet.
@@ -307,7 +476,29 @@ pub enum FleetAction {
         /// Its fate so far.
         answer: Answer,
     },
-    /// The answer to [`FleetInput::AskForStates`].
+    /// Ask the user's gate. Answer with [`FleetInput::GateOpened`], unless the next one comes first.
+    AskGate(GateRequest),
+    /// The turn is void: do not ask the gate any longer.
+    LeaveGate {
+        /// Which shard's.
+        shard: ShardId,
+        /// On which connection.
+        conn: ConnId,
+    },
+    /// From now on remember what is delivered, for [`FleetAction::Swap`].
+    PrepareSwap,
+    /// Shards that were muted take over from those that were not.
+    Swap,
+    /// There will be no swap.
+    AbandonSwap,
+    /// How a change to the set of shards went.
+    Done {
+        /// The caller's number for it.
+        id: CommandId,
+        /// How.
+        result: Result<(), FleetError>,
+    },
+    /// The answer to [`FleetInput::AskForStates`] and [`FleetInput::RemoveShards`].
     States {
         /// The caller's number for it.
         id: CommandId,

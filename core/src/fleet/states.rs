@@ -2,33 +2,36 @@
 
 use std::collections::BTreeSet;
 
-use super::{FleetAction, FleetMachine, Life, ToShard};
+use super::roster::Shard;
+use super::{FleetAction, FleetMachine, State, ToShard};
 use crate::{CommandId, ShardFilter, ShardId, ShardState};
 
 /// A question that running shards have still to answer.
 #[derive(Debug)]
 pub(super) struct Question {
     filter: ShardFilter,
-    open: BTreeSet<u32>,
+    open: BTreeSet<ShardId>,
     states: Vec<ShardState>,
+    /// The shards it is about shall go.
+    remove: bool,
 }
 
 impl FleetMachine {
-    pub(super) fn ask_for_states(&mut self, id: CommandId, filter: ShardFilter) {
-        let states = self.states();
-        let is_running = |id: &u32| matches!(self.shards.get(id), Some(Life::Running { .. }));
-        let (running, known): (Vec<_>, Vec<_>) = states
+    pub(super) fn ask_for_states(&mut self, id: CommandId, filter: ShardFilter, remove: bool) {
+        let (running, states): (Vec<_>, Vec<_>) = self
+            .states()
             .into_iter()
-            .partition(|state| is_running(&state.shard.number()));
-        for state in &running {
-            let shard = state.shard;
+            .partition(|state| self.shards.get(&state.shard).is_some_and(Shard::is_running));
+        let open: BTreeSet<ShardId> = running.iter().map(|state| state.shard).collect();
+        for shard in open.iter().copied() {
             let message = ToShard::ReportState;
             self.out.push_back(FleetAction::Tell { shard, message });
         }
         let question = Question {
             filter,
-            open: running.iter().map(|state| state.shard.number()).collect(),
-            states: known,
+            open,
+            states,
+            remove,
         };
         self.questions.insert(id, question);
         self.answer_questions(|question| question.open.is_empty());
@@ -37,7 +40,7 @@ impl FleetMachine {
     /// A shard's state has become known: it was asked for, or is its last.
     pub(super) fn state_known(&mut self, shard: ShardId, state: &ShardState) {
         for question in self.questions.values_mut() {
-            if question.open.remove(&shard.number()) {
+            if question.open.remove(&shard) {
                 question.states.push(state.clone());
             }
         }
@@ -45,18 +48,26 @@ impl FleetMachine {
     }
 
     pub(super) fn answer_questions(&mut self, which: impl Fn(&Question) -> bool) {
-        let (answered, open) = std::mem::take(&mut self.questions)
-            .into_iter()
-            .partition(|(_, question)| which(question));
-        self.questions = open;
-        let answered: std::collections::BTreeMap<_, _> = answered;
-        for (id, mut question) in answered {
+        let answered: Vec<CommandId> = self
+            .questions
+            .iter()
+            .filter(|(_, question)| which(question))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in answered {
+            let Some(mut question) = self.questions.remove(&id) else {
+                continue;
+            };
             question
                 .states
                 .retain(|state| question.filter.matches(state));
             question.states.sort_by_key(|state| state.shard);
             let states = question.states;
-            self.out.push_back(FleetAction::States { id, states });
+            if question.remove && matches!(self.state, State::Running) {
+                self.remove_shards(id, states);
+            } else {
+                self.out.push_back(FleetAction::States { id, states });
+            }
         }
     }
 }

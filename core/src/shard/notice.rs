@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use crate::{
-    CloseCode, ConnId, DisconnectReason, Event, Next, Problem, SessionLoss, ShardId, ShardState,
-    StopReason,
+    CloseCode, ConnId, DisconnectReason, Event, GuildId, Next, Problem, SessionLoss, ShardId,
+    ShardState, StopReason,
 };
 
 #[derive(Clone, Debug)]
@@ -53,6 +53,10 @@ pub(crate) enum Notice {
     Problem {
         conn: Option<ConnId>,
         problem: Problem,
+    },
+    GuildsLoaded {
+        guilds: usize,
+        missing: Vec<GuildId>,
     },
     ShardStopped {
         why: StopReason,
@@ -123,6 +127,11 @@ impl Event<'static> {
                 shard,
                 conn,
                 problem,
+            },
+            Notice::GuildsLoaded { guilds, missing } => Self::GuildsLoaded {
+                shard,
+                guilds,
+                missing,
             },
             Notice::ShardStopped { why, state } => Self::ShardStopped { shard, why, state },
         }

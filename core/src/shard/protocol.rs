@@ -181,6 +181,12 @@ impl ProtocolMachine {
         match timer {
             Timer::Dial => self.dial_timed_out(),
             Timer::Hello => self.leave(DisconnectReason::HelloTimeout),
+            // What is not read may still come.
+            Timer::Guilds if self.congested => {
+                let at = self.now + self.config.limits.guilds_timeout;
+                self.timers.set(Timer::Guilds, at);
+            }
+            Timer::Guilds => self.guilds_are_loaded(),
             Timer::Session => {
                 let resuming = matches!(&self.state, State::Open(link) if matches!(link.stage, Stage::Resuming { .. }));
                 self.leave(if resuming {

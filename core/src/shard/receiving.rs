@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::dispatch::DispatchHeader;
+use crate::guild_tracker::GuildTracker;
 use crate::heartbeat::Heart;
 use crate::session::Session;
 use crate::shard::link::Stage;
@@ -234,6 +235,9 @@ impl ProtocolMachine {
         } else if envelope.seq.is_some() {
             session.acks.filtered(id.seq);
         }
+        if session.guilds.is_some() {
+            self.saw_while_loading(name, payload, envelope);
+        }
         if let Some(replayed) = resumed {
             let session = id.session;
             self.go_live(OwnedEvent::Resumed {
@@ -241,6 +245,48 @@ impl ProtocolMachine {
                 session,
                 replayed,
             });
+        }
+    }
+
+    /// A dispatch came while the guilds of the session are loading.
+    fn saw_while_loading(&mut self, name: &str, payload: &[u8], envelope: &Envelope<'_>) {
+        let Some(Session {
+            guilds: Some(guilds),
+            ..
+        }) = &mut self.session
+        else {
+            return;
+        };
+        let body = payload.get(envelope.data.clone()).unwrap_or_default();
+        // A new connection waits anew for what its replay brings.
+        if guilds.saw(name, body) || name == "RESUMED" {
+            self.wait_for_guilds();
+        }
+    }
+
+    fn wait_for_guilds(&mut self) {
+        let Some(Session {
+            guilds: Some(guilds),
+            ..
+        }) = &self.session
+        else {
+            return;
+        };
+        if guilds.is_done() {
+            return self.guilds_are_loaded();
+        }
+        let at = self.now + self.config.limits.guilds_timeout;
+        self.timers.set(Timer::Guilds, at);
+    }
+
+    /// All guilds have come, or no more will.
+    pub(crate) fn guilds_are_loaded(&mut self) {
+        self.timers.clear(Timer::Guilds);
+        if let Some(session) = &mut self.session
+            && let Some(guilds) = session.guilds.take()
+        {
+            let (guilds, missing) = guilds.outcome();
+            self.emit(OwnedEvent::GuildsLoaded { guilds, missing });
         }
     }
 
@@ -275,7 +321,11 @@ impl ProtocolMachine {
         self.sessions = self.sessions.saturating_add(1);
         let ordinal = self.sessions;
         let seq = envelope.seq.unwrap_or(0);
-        self.session = Some(Session::new(ordinal, session_id.clone(), resume_url, seq));
+        let mut session = Session::new(ordinal, session_id.clone(), resume_url, seq);
+        if self.config.track_guilds {
+            session.guilds = Some(GuildTracker::of_ready(data, self.config.intents));
+        }
+        self.session = Some(session);
         self.poison = None;
         if self.config.filter.wants("READY") {
             let id = EventId {
@@ -293,6 +343,7 @@ impl ProtocolMachine {
             session: ordinal,
             session_id,
         });
+        self.wait_for_guilds();
     }
 
     fn go_live(&mut self, event: OwnedEvent) {

@@ -1,0 +1,137 @@
+//! Shards that come from elsewhere, and shards that go: a hand-over between processes loses and doubles
+//! nothing.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use super::roster::Life;
+use super::{FleetAction, FleetError, FleetMachine, STOP_PATIENCE, ToShard};
+use crate::{CommandId, ShardId, ShardState, Stop};
+
+/// Shards that are told to go.
+#[derive(Debug)]
+pub(super) struct Removal {
+    /// Those that have not ended yet.
+    open: BTreeSet<ShardId>,
+    /// What each goes on from elsewhere; for those that are open, as far as it was known before.
+    states: Vec<ShardState>,
+    give_up_at: Instant,
+}
+
+impl Removal {
+    pub(super) fn give_up_at(&self) -> Instant {
+        self.give_up_at
+    }
+
+    pub(super) fn waits_for(&self, shard: ShardId) -> bool {
+        self.open.contains(&shard)
+    }
+}
+
+impl FleetMachine {
+    /// All of them, or none.
+    pub(super) fn add_shards(&mut self, states: Vec<ShardState>) -> Result<(), FleetError> {
+        if let Some(error) = self.unchangeable() {
+            return Err(error);
+        }
+        let mut seen = BTreeSet::new();
+        for state in &states {
+            let shard = state.shard;
+            let here = self.shards.get(&shard);
+            if here.is_some_and(|here| !here.has_stopped()) || !seen.insert(shard) {
+                return Err(FleetError::AlreadyHere { shard });
+            }
+        }
+        if states.is_empty() {
+            return Ok(());
+        }
+        self.all_up_said = false;
+        for state in states {
+            // One that has ended makes place.
+            self.discharge(state.shard);
+            self.enlist(state.shard, Some(state), false);
+        }
+        self.start_what_is_near();
+        Ok(())
+    }
+
+    /// Removes the shards of these states, as they are known now.
+    pub(super) fn remove_shards(&mut self, id: CommandId, states: Vec<ShardState>) {
+        let mut removal = Removal {
+            open: BTreeSet::new(),
+            states: Vec::new(),
+            give_up_at: self.now + STOP_PATIENCE,
+        };
+        for state in states {
+            let shard = state.shard;
+            let life = self.shards.get(&shard).map(|shard| &shard.life);
+            match life {
+                Some(Life::Running { .. }) => {
+                    let message = ToShard::Stop(Stop::Keep);
+                    self.out.push_back(FleetAction::Tell { shard, message });
+                    removal.open.insert(shard);
+                }
+                Some(_) => self.discharge(shard),
+                None => continue,
+            }
+            removal.states.push(state);
+        }
+        self.removals.insert(id, removal);
+        self.answer_removals(|removal| removal.open.is_empty());
+        // Those that are left may all be connected.
+        if self.present > 0 {
+            self.say_if_all_up();
+        }
+    }
+
+    /// A shard has ended. True if it was told to go: it is no longer one of the fleet then.
+    pub(super) fn removed(&mut self, shard: ShardId, state: &ShardState) -> bool {
+        let mut gone = false;
+        for removal in self.removals.values_mut() {
+            if removal.open.remove(&shard) {
+                gone = true;
+                if let Some(old) = removal.states.iter_mut().find(|old| old.shard == shard) {
+                    old.clone_from(state);
+                }
+            }
+        }
+        if gone {
+            self.discharge(shard);
+            self.answer_removals(|removal| removal.open.is_empty());
+            if self.present > 0 {
+                self.say_if_all_up();
+            }
+        }
+        gone
+    }
+
+    pub(super) fn give_up_removals(&mut self) {
+        let now = self.now;
+        let late: Vec<ShardId> = self
+            .removals
+            .values()
+            .filter(|removal| removal.give_up_at <= now)
+            .flat_map(|removal| removal.open.iter().copied())
+            .collect();
+        for shard in late {
+            self.discharge(shard);
+        }
+        self.answer_removals(|removal| removal.give_up_at <= now);
+    }
+
+    pub(super) fn answer_removals(&mut self, which: impl Fn(&Removal) -> bool) {
+        let answered: Vec<CommandId> = self
+            .removals
+            .iter()
+            .filter(|(_, removal)| which(removal))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in answered {
+            if let Some(mut removal) = self.removals.remove(&id) {
+                removal.states.sort_by_key(|state| state.shard);
+                let states = removal.states;
+                self.out.push_back(FleetAction::States { id, states });
+            }
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! Shards that are added and removed.
+
+use super::*;
+
+fn add(id: u64, states: Vec<ShardState>) -> FleetInput {
+    let id = CommandId(id);
+    FleetInput::AddShards { id, states }
+}
+
+fn remove(id: u64, filter: ShardFilter) -> FleetInput {
+    let id = CommandId(id);
+    FleetInput::RemoveShards { id, filter }
+}
+
+fn empty() -> World {
+    let plan = ShardPlan::Exactly(Vec::new());
+    started(plan, limit(1000, 3600, 1))
+}
+
+#[test]
+fn sessions_resume_at_once_and_the_others_queue() {
+    let mut world = empty();
+    let mut states: Vec<_> = (0..8).map(|id| session_of(shard(id, 16))).collect();
+    states.extend((8..11).map(|id| ShardState::fresh(shard(id, 16))));
+    world.tell(add(1, states));
+    assert_eq!(world.done, [(1, Ok(()))]);
+    assert!(world.started.starts_with(&[0, 1, 2, 3, 4, 5, 6, 7]));
+    world.pass(Duration::from_secs(12));
+    // One bucket: the second and the third wait their turns.
+    let times: Vec<u64> = world.identified.values().map(Duration::as_secs).collect();
+    assert_eq!(times, [0, 5, 10]);
+    assert_eq!(
+        world.identified.keys().copied().collect::<Vec<_>>(),
+        [8, 9, 10]
+    );
+}
+
+#[test]
+fn a_shard_that_is_here_is_refused_and_nothing_changes() {
+    let mut world = started(ShardPlan::Total(2), limit(1000, 3600, 16));
+    let begun = world.started.len();
+    let twice = |number| FleetError::AlreadyHere {
+        shard: shard(number, 2),
+    };
+    let other = session_of(shard(0, 3));
+    world.tell(add(1, vec![other.clone(), session_of(shard(1, 2))]));
+    assert_eq!(world.done, [(1, Err(twice(1)))]);
+    world.tell(add(2, vec![other.clone(), other]));
+    let error = FleetError::AlreadyHere { shard: shard(0, 3) };
+    assert_eq!(world.done[1], (2, Err(error)));
+    assert_eq!(world.started.len(), begun);
+}
+
+#[test]
+fn removed_shards_end_resumably_and_are_told_as_they_ended() {
+    let mut world = started(ShardPlan::Total(3), limit(1000, 3600, 16));
+    world.story();
+    let filter = ShardFilter::from(shard(0, 3)).or_session("session-2");
+    world.tell(remove(1, filter));
+    assert_eq!(world.story(), ["0 stop [0, 3] Keep", "0 stop [2, 3] Keep"]);
+    let states = vec![session_of(shard(0, 3)), session_of(shard(2, 3))];
+    assert_eq!(world.states, [(1, states.clone())]);
+    assert!(world.stops().is_empty(), "the rest goes on");
+    // They can come back.
+    world.tell(add(2, states));
+    assert_eq!(world.story(), ["0 start [0, 3]", "0 start [2, 3]"]);
+}
+
+#[test]
+fn the_last_shard_may_go_and_another_come() {
+    let mut world = started(ShardPlan::Total(1), limit(1000, 3600, 16));
+    world.tell(remove(1, ShardFilter::all()));
+    assert!(
+        world.stops().is_empty(),
+        "a fleet lives until it is told to stop"
+    );
+    world.tell(add(2, vec![session_of(shard(1, 2))]));
+    assert_eq!(world.done, [(2, Ok(()))]);
+    world.tell(FleetInput::Stop(Stop::Keep));
+    assert_eq!(world.stops(), [&StopReason::Requested]);
+}
+
+#[test]
+fn a_shard_that_never_started_goes_with_what_it_came_with() {
+    let mut world = started(ShardPlan::Total(9), limit(1000, 3600, 1));
+    assert!(!world.started.contains(&8));
+    world.tell(remove(1, ShardFilter::from(shard(8, 9))));
+    assert_eq!(world.states, [(1, vec![ShardState::fresh(shard(8, 9))])]);
+    world.pass(Duration::from_secs(60));
+    assert!(!world.started.contains(&8), "it does not start afterwards");
+    assert!(world.all_connected_at().is_some(), "nobody waits for it");
+}
+
+#[test]
+fn a_shard_that_does_not_end_is_given_up() {
+    let mut world = World::new(ShardPlan::Total(2), limit(1000, 3600, 16), 2);
+    world.stubborn = vec![0];
+    world.tell(FleetInput::Start);
+    world.tell(remove(1, ShardFilter::from(shard(0, 2))));
+    world.pass(Duration::from_secs(9));
+    assert!(world.states.is_empty());
+    world.pass(Duration::from_secs(2));
+    assert_eq!(world.states, [(1, vec![session_of(shard(0, 2))])]);
+}
+
+#[test]
+fn layouts_stand_side_by_side_and_each_serves_its_guilds() {
+    let mut world = started(ShardPlan::Exactly(vec![shard(0, 1)]), limit(1000, 3600, 16));
+    world.tell(add(1, vec![ShardState::fresh(shard(0, 2))]));
+    world.pass(Duration::from_secs(6));
+    assert_eq!(world.started, [0, 0]);
+    world.tell(remove(2, ShardFilter::from(shard(0, 1))));
+    assert_eq!(world.states, [(2, vec![session_of(shard(0, 1))])]);
+    let command = Command::status_update(StatusUpdate::online()).unwrap();
+    for (id, guild) in [(3, 2_u64 << 22), (4, 1_u64 << 22)] {
+        world.tell(FleetInput::Command {
+            id: CommandId(id),
+            to: Shards::Guild(guild.into()),
+            command: command.clone(),
+            if_not_ready: IfNotReady::Queue,
+        });
+    }
+    // 2 mod 2 is 0, which is here; 1 mod 2 is 1, which is not.
+    assert_eq!(world.told.last(), Some(&(0, "command".to_owned())));
+    let guild = crate::GuildId::from(1_u64 << 22);
+    let refused = Answer::Refused(CommandError::NotMyGuild { guild });
+    assert_eq!(world.answers, [(4, refused)]);
+}
+
+#[test]
+fn all_connected_is_said_again_when_the_added_are() {
+    let mut world = empty();
+    let said = |world: &World| {
+        let all = world.events.iter().filter_map(|(_, event)| match event {
+            Event::ConnectedAllShards { shards } => Some(*shards),
+            _ => None,
+        });
+        all.collect::<Vec<_>>()
+    };
+    assert_eq!(said(&world), [0]);
+    world.tell(add(
+        1,
+        vec![session_of(shard(0, 2)), session_of(shard(1, 2))],
+    ));
+    assert_eq!(said(&world), [0, 2]);
+}
+
+#[test]
+fn before_the_start_and_after_the_end_nothing_can_be_changed() {
+    let mut world = World::new(ShardPlan::Recommended, limit(1000, 3600, 1), 1);
+    let one = || vec![session_of(shard(0, 2))];
+    world.tell(add(1, one()));
+    assert_eq!(world.done, [(1, Err(FleetError::NotStarted))]);
+    world.tell(FleetInput::Start);
+    world.tell(FleetInput::Stop(Stop::Final));
+    world.tell(add(2, one()));
+    assert_eq!(world.done[1], (2, Err(FleetError::Stopped)));
+    world.tell(remove(3, ShardFilter::all()));
+    assert_eq!(world.states.len(), 1, "answered all the same");
+}
+
+#[test]
+fn a_driver_that_vanishes_while_it_is_removed_does_not_come_back() {
+    let mut world = World::new(ShardPlan::Total(2), limit(1000, 3600, 16), 2);
+    world.stubborn = vec![0];
+    world.tell(FleetInput::Start);
+    let zero = shard(0, 2);
+    world.tell(remove(1, ShardFilter::from(zero)));
+    let last = ShardState {
+        seq: Some(99),
+        ..session_of(zero)
+    };
+    world.tell(vanished(zero, last.clone()));
+    assert_eq!(world.states, [(1, vec![last])]);
+    let begun = world.started.len();
+    world.pass(Duration::from_secs(3600));
+    assert_eq!(world.started.len(), begun);
+}

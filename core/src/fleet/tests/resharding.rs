@@ -1,0 +1,277 @@
+//! Another number of shards for a running bot.
+
+use super::*;
+
+fn with(policy: ReShardPolicy, shards: u32) -> World {
+    let mut world = World::new(ShardPlan::Recommended, limit(1000, 3600, 16), shards);
+    world.fleet.config.re_shard = policy;
+    world.tell(FleetInput::Start);
+    world.story();
+    world
+}
+
+fn demand(world: &mut World, number: u32, total: u32) {
+    world.tell(stopped(shard(number, total), StopReason::ReShardRequired));
+}
+
+fn ask(world: &mut World, to: Option<u32>) {
+    let id = CommandId(1);
+    world.tell(FleetInput::ReShard { id, to });
+}
+
+fn re_shards(world: &World) -> Vec<(u32, Option<u32>)> {
+    let events = world.events.iter().filter_map(|(_, event)| match event {
+        Event::ReShard { from, to } => Some((*from, *to)),
+        _ => None,
+    });
+    events.collect()
+}
+
+fn connected(world: &World) -> Vec<u32> {
+    let events = world.events.iter().filter_map(|(_, event)| match event {
+        Event::ConnectedAllShards { shards } => Some(*shards),
+        _ => None,
+    });
+    events.collect()
+}
+
+#[test]
+fn reported_it_ends_the_bot_with_its_sessions_kept() {
+    let mut world = with(ReShardPolicy::Report, 2);
+    demand(&mut world, 1, 2);
+    assert_eq!(re_shards(&world), [(2, None)]);
+    assert_eq!(world.story(), ["0 stop [0, 2] Keep"]);
+    assert_eq!(world.stops(), [&StopReason::ReShardRequired]);
+}
+
+#[test]
+fn who_runs_only_some_shards_is_always_told() {
+    let plan = ShardPlan::Ids {
+        ids: vec![0, 1],
+        total: Some(4),
+    };
+    let mut world = started(plan, limit(1000, 3600, 16));
+    demand(&mut world, 1, 4);
+    assert_eq!(re_shards(&world), [(4, None)]);
+    assert_eq!(world.stops(), [&StopReason::ReShardRequired]);
+}
+
+#[test]
+fn stop_then_start_ends_the_old_and_starts_what_discord_recommends() {
+    let mut world = with(ReShardPolicy::StopThenStart, 2);
+    world.info.shards = 3;
+    demand(&mut world, 1, 2);
+    assert_eq!(
+        world.story(),
+        [
+            "0 fetch",
+            "0 stop [0, 2] Final",
+            "0 start [0, 3]",
+            "0 start [1, 3]",
+            "0 start [2, 3]",
+        ]
+    );
+    world.pass(Duration::from_secs(6));
+    assert_eq!(re_shards(&world), [(2, Some(3))]);
+    assert_eq!(connected(&world), [2, 3], "said again");
+    assert_eq!(world.fleet.total(), Some(3));
+    assert!(world.stops().is_empty());
+}
+
+#[test]
+fn a_demand_means_more_whatever_is_recommended() {
+    let mut world = with(ReShardPolicy::StopThenStart, 2);
+    demand(&mut world, 0, 2);
+    assert_eq!(re_shards(&world), [(2, Some(3))]);
+}
+
+#[test]
+fn the_old_shards_go_on_until_discord_has_answered() {
+    let mut world = with(ReShardPolicy::StopThenStart, 2);
+    world.info.shards = 4;
+    world.faults = vec![FetchFault::network("down"), FetchFault::network("down")];
+    demand(&mut world, 1, 2);
+    assert_eq!(world.story(), ["0 fetch"], "shard 0 is left alone");
+    world.pass(Duration::from_secs(30));
+    assert_eq!(re_shards(&world), [(2, Some(4))]);
+}
+
+#[test]
+fn start_then_swap_leaves_the_old_alone_until_all_new_are_loaded() {
+    let mut world = with(ReShardPolicy::StartThenSwap, 1);
+    world.hanging = vec![1];
+    ask(&mut world, Some(2));
+    world.pass(Duration::from_secs(20));
+    assert_eq!(
+        world.story(),
+        [
+            "0 fetch",
+            "0 prepare swap",
+            "0 start [0, 2] muted",
+            "0 start [1, 2] muted",
+        ]
+    );
+    assert!(re_shards(&world).is_empty() && world.done.is_empty());
+    // Commands still go to the old one alone.
+    let told = world.told.len();
+    world.tell(FleetInput::Command {
+        id: CommandId(7),
+        to: Shards::All,
+        command: Command::status_update(StatusUpdate::online()).unwrap(),
+        if_not_ready: IfNotReady::Queue,
+    });
+    assert_eq!(world.told.len(), told + 1);
+    let one = shard(1, 2);
+    world.tell(FleetInput::Report {
+        shard: one,
+        report: ShardReport::Up,
+    });
+    assert!(world.story().is_empty(), "its guilds are not loaded");
+    world.tell(FleetInput::Report {
+        shard: one,
+        report: ShardReport::Loaded,
+    });
+    assert_eq!(world.story(), ["20 swap", "20 stop [0, 1] Final"]);
+    assert_eq!(re_shards(&world), [(1, Some(2))]);
+    assert_eq!(world.done, [(1, Ok(()))]);
+    assert_eq!(connected(&world), [1, 2]);
+    assert_eq!(world.fleet.total(), Some(2));
+}
+
+#[test]
+fn a_new_layout_that_is_refused_leaves_the_old_one_running() {
+    let mut world = with(ReShardPolicy::StartThenSwap, 1);
+    world.hanging = vec![1];
+    ask(&mut world, Some(2));
+    world.story();
+    let code = CloseCode::new(4010);
+    world.tell(stopped(shard(1, 2), StopReason::Fatal { code }));
+    assert_eq!(world.story(), ["0 abandon swap", "0 stop [0, 2] Final"]);
+    let why = StopReason::Fatal { code };
+    let error = FleetError::ShardFailed {
+        shard: shard(1, 2),
+        why,
+    };
+    assert_eq!(world.done, [(1, Err(error))]);
+    assert_eq!(world.fleet.total(), Some(1));
+    assert!(world.stops().is_empty());
+    let states: Vec<_> = world.fleet.states().iter().map(|s| s.shard).collect();
+    assert_eq!(states, [shard(0, 1)]);
+    // And it can be tried again.
+    world.hanging.clear();
+    ask(&mut world, Some(2));
+    world.pass(Duration::from_secs(6));
+    assert_eq!(world.done.last(), Some(&(1, Ok(()))));
+}
+
+#[test]
+fn a_new_layout_that_never_comes_up_is_given_up() {
+    let mut world = with(ReShardPolicy::StartThenSwap, 1);
+    world.hanging = vec![0, 1];
+    ask(&mut world, Some(2));
+    world.pass(Duration::from_secs(3600));
+    assert_eq!(world.done, [(1, Err(FleetError::TimedOut))]);
+    assert!(world.stops().is_empty());
+}
+
+#[test]
+fn a_demand_that_fails_is_told_as_an_event() {
+    let mut world = with(ReShardPolicy::StartThenSwap, 2);
+    world.hanging = vec![0, 1, 2];
+    demand(&mut world, 1, 2);
+    world.pass(Duration::from_secs(3600));
+    let failed = world.events.iter().any(|(_, event)| {
+        matches!(
+            event,
+            Event::ReShardFailed {
+                from: 2,
+                why: FleetError::TimedOut
+            }
+        )
+    });
+    assert!(failed);
+    assert!(world.stops().is_empty(), "shard 0 of 2 still runs");
+}
+
+#[test]
+fn what_cannot_be_done_is_refused() {
+    let mut world = with(ReShardPolicy::StopThenStart, 2);
+    ask(&mut world, Some(0));
+    ask(&mut world, Some(2));
+    world.info.session_start_limit = limit(3, 60, 16);
+    ask(&mut world, Some(4));
+    let reset_after = Duration::from_secs(60);
+    let errors = [
+        FleetError::BadTotal { total: 0 },
+        FleetError::SameTotal { total: 2 },
+        FleetError::NotEnoughStarts {
+            total: 4,
+            left: 3,
+            reset_after,
+        },
+    ];
+    let refused: Vec<_> = world
+        .done
+        .iter()
+        .map(|(_, result)| result.clone())
+        .collect();
+    assert_eq!(refused, errors.map(Err));
+    assert!(!world.story().iter().any(|line| line.contains("stop")));
+}
+
+#[test]
+fn only_one_at_a_time() {
+    let mut world = with(ReShardPolicy::StartThenSwap, 1);
+    world.hanging = vec![1];
+    ask(&mut world, Some(2));
+    ask(&mut world, Some(3));
+    assert_eq!(world.done, [(1, Err(FleetError::ReSharding))]);
+}
+
+#[test]
+fn a_demand_waits_for_session_starts() {
+    let mut world = with(ReShardPolicy::StopThenStart, 1);
+    world.info.session_start_limit = limit(0, 60, 16);
+    demand(&mut world, 0, 1);
+    world.pass(Duration::from_secs(59));
+    assert!(re_shards(&world).is_empty());
+    assert!(world.stops().is_empty());
+    world.info.session_start_limit = limit(1000, 3600, 16);
+    world.pass(Duration::from_secs(2));
+    assert_eq!(re_shards(&world), [(1, Some(2))]);
+}
+
+#[test]
+fn a_stop_in_the_middle_ends_everything_once() {
+    for policy in [ReShardPolicy::StopThenStart, ReShardPolicy::StartThenSwap] {
+        let mut world = with(policy, 1);
+        world.stubborn = vec![0];
+        world.hanging = vec![0, 1];
+        ask(&mut world, Some(2));
+        world.stubborn.clear();
+        world.tell(FleetInput::Stop(Stop::Final));
+        world.pass(Duration::from_secs(60));
+        assert_eq!(world.stops(), [&StopReason::Requested], "{policy:?}");
+        assert_eq!(world.done.len(), 1, "whoever asked is told");
+        assert_eq!(world.wait, Wait::Stopped);
+    }
+}
+
+#[test]
+fn other_buckets_after_a_re_shard() {
+    // Eight shards at a time before, one at a time afterwards.
+    let mut world = World::new(ShardPlan::Recommended, limit(1000, 3600, 8), 8);
+    world.tell(FleetInput::Start);
+    world.info.session_start_limit = limit(1000, 3600, 1);
+    let before = world.now;
+    world.identified.clear();
+    ask(&mut world, Some(4));
+    world.pass(Duration::from_secs(60));
+    let times: Vec<u64> = world.identified.values().map(Duration::as_secs).collect();
+    assert_eq!(
+        times,
+        [5, 10, 15, 20],
+        "and not before the old turns are 5 s old"
+    );
+    assert_eq!(world.began, before);
+}

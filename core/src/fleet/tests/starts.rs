@@ -1,0 +1,99 @@
+//! The day's session starts: counted, over restarts too, and kept from a crash loop.
+
+use super::*;
+
+fn spent(world: &World) -> Vec<(u32, u32)> {
+    let events = world.events.iter().filter_map(|(_, event)| match event {
+        Event::IdentifyBudgetSpent {
+            waiting, kept_back, ..
+        } => Some((*waiting, *kept_back)),
+        _ => None,
+    });
+    events.collect()
+}
+
+fn careful(remaining: u32, shards: u32) -> World {
+    let limit = limit(remaining, 3600, 16);
+    let mut world = World::new(ShardPlan::Total(shards), limit, shards);
+    world.fleet.config.careful = true;
+    world.tell(FleetInput::Start);
+    world
+}
+
+#[test]
+fn first_starts_may_spend_all() {
+    let mut world = started(ShardPlan::Total(5), limit(3, 60, 16));
+    world.pass(Duration::from_secs(59));
+    assert_eq!(world.identified.len(), 3);
+    assert_eq!(spent(&world), [(2, 0)]);
+    world.pass(Duration::from_secs(10));
+    assert_eq!(world.identified.len(), 5);
+}
+
+#[test]
+fn after_a_run_that_did_not_end_in_order_a_tenth_is_kept_back() {
+    // A tenth of 1000 is 100.
+    let mut world = careful(103, 5);
+    world.pass(Duration::from_secs(3599));
+    assert_eq!(world.identified.len(), 3);
+    assert_eq!(spent(&world), [(2, 100)]);
+    world.pass(Duration::from_secs(2));
+    assert_eq!(world.identified.len(), 5, "the reset brings them");
+}
+
+#[test]
+fn sessions_resume_whatever_is_left() {
+    let limit = limit(0, 3600, 1);
+    let mut world = World::new(ShardPlan::Total(2), limit, 2);
+    world.fleet.config.careful = true;
+    world.fleet.config.states = (0..2).map(|id| session_of(shard(id, 2))).collect();
+    world.tell(FleetInput::Start);
+    assert_eq!(world.all_connected_at(), Some(Duration::ZERO));
+}
+
+#[test]
+fn a_shard_that_identifies_again_and_again_makes_the_fleet_careful() {
+    let mut world = started(ShardPlan::Total(1), limit(103, 3600, 1));
+    let zero = shard(0, 1);
+    for conn in 2..10 {
+        world.pass(Duration::from_secs(6));
+        world.tell(FleetInput::Report {
+            shard: zero,
+            report: ShardReport::Down,
+        });
+        let conn = ConnId(conn);
+        let report = ShardReport::WantIdentify { conn };
+        world.tell(FleetInput::Report {
+            shard: zero,
+            report,
+        });
+    }
+    // The first and three more within ten minutes: from then on 100 are kept, and 103 - 4 is less.
+    assert_eq!(world.fleet.starts_left().unwrap().remaining, 99);
+    assert_eq!(spent(&world), [(1, 100)]);
+}
+
+#[test]
+fn what_an_earlier_run_has_spent_of_the_same_window_counts() {
+    let with = |known: KnownStarts| {
+        let mut world = World::new(ShardPlan::Total(3), limit(1000, 3600, 16), 3);
+        world.fleet.config.known_starts = Some(known);
+        world.tell(FleetInput::Start);
+        world.identified.len()
+    };
+    let known = |remaining, reset_after| KnownStarts {
+        remaining,
+        reset_after: Duration::from_secs(reset_after),
+    };
+    assert_eq!(with(known(2, 3500)), 2);
+    assert_eq!(with(known(2, 60)), 3, "another window, which is over");
+}
+
+#[test]
+fn starts_left_are_counted_down() {
+    let mut world = started(ShardPlan::Total(3), limit(1000, 3600, 16));
+    world.pass(Duration::from_secs(100));
+    let left = world.fleet.starts_left().unwrap();
+    assert_eq!(left.remaining, 997);
+    assert_eq!(left.reset_after, Duration::from_secs(3500));
+}

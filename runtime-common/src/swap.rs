@@ -1,0 +1,98 @@
+//! A new layout of shards takes over from an old one without a gap: until then its dispatches are kept
+//! back, afterwards those that the old one has delivered are left out.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use shardwright_core::{Dispatch, Event, Overlap};
+
+/// Where a change of layouts is.
+#[derive(Debug, Default)]
+pub(crate) enum Swap {
+    /// There is none.
+    #[default]
+    None,
+    /// What the old layout delivers is remembered.
+    Prepared(Overlap),
+    /// The new layout has taken over.
+    Done { overlap: Overlap, at: Instant },
+}
+
+/// What is to be done with a dispatch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Deliver,
+    /// The other layout delivers it.
+    LeaveOut,
+}
+
+impl Swap {
+    /// A dispatch of a shard that is heard, old or new.
+    pub(crate) fn judge(&mut self, event: &Dispatch<'_>, is_new: bool) -> Verdict {
+        match self {
+            Self::None => Verdict::Deliver,
+            Self::Prepared(overlap) => {
+                overlap.delivered(Instant::now(), event);
+                Verdict::Deliver
+            }
+            Self::Done { overlap, at } => {
+                let now = Instant::now();
+                if now.saturating_duration_since(*at) > Overlap::WINDOW {
+                    *self = Self::None;
+                    return Verdict::Deliver;
+                }
+                if is_new && overlap.matches(now, event) {
+                    return Verdict::LeaveOut;
+                }
+                Verdict::Deliver
+            }
+        }
+    }
+}
+
+/// The latest dispatches of a shard that is not heard yet.
+#[derive(Debug, Default)]
+pub(crate) struct Muted {
+    kept: VecDeque<(Instant, Event<'static>, usize)>,
+    bytes: usize,
+    loaded: bool,
+}
+
+impl Muted {
+    /// Keeps a dispatch, at most so many bytes of them, and drops what is too old to matter.
+    pub(crate) fn keep(&mut self, event: Event<'static>, size: usize, at_most: usize) {
+        if let Event::Dispatch(dispatch) = &event
+            && self.is_of_its_own_start(dispatch.name())
+        {
+            return;
+        }
+        let now = Instant::now();
+        self.bytes += size;
+        self.kept.push_back((now, event, size));
+        while let Some((at, _, size)) = self.kept.front()
+            && (self.bytes > at_most || now.saturating_duration_since(*at) > Overlap::WINDOW)
+        {
+            self.bytes -= size;
+            self.kept.pop_front();
+        }
+    }
+
+    pub(crate) fn set_loaded(&mut self) {
+        self.loaded = true;
+    }
+
+    /// What was kept, the oldest first.
+    pub(crate) fn into_events(self) -> impl Iterator<Item = Event<'static>> {
+        let now = Instant::now();
+        self.kept
+            .into_iter()
+            .filter(move |(at, ..)| now.saturating_duration_since(*at) <= Overlap::WINDOW)
+            .map(|(_, event, _)| event)
+    }
+
+    /// What only says that a new session begins is no news for a bot that runs: the old layout has all of
+    /// these guilds.
+    fn is_of_its_own_start(&self, name: &str) -> bool {
+        matches!(name, "READY" | "RESUMED") || (name == "GUILD_CREATE" && !self.loaded)
+    }
+}
