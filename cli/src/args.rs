@@ -162,6 +162,9 @@ pub(crate) struct WatchArgs {
     /// Stop at: ready, events:N, event:NAME or seconds:N
     #[arg(long, value_name = "WHEN", value_parser = parse_until)]
     pub(crate) until: Option<Until>,
+    /// Resume from the sessions stored there, and store them there, at the end and every few seconds
+    #[arg(long, value_name = "FILE")]
+    pub(crate) state: Option<PathBuf>,
     /// Read commands as JSON lines from standard input
     #[arg(long)]
     pub(crate) stdin: bool,

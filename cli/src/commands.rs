@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use shardwright_tokio::{
     Activity, ActivityKind, ChannelId, Command, GuildId, Members, Nonce, RequestGuildMembers,
-    ShardFilter, ShardId, Shards, Status, StatusUpdate, UserId, VoiceStateUpdate,
+    ShardFilter, ShardId, ShardState, Shards, Status, StatusUpdate, UserId, VoiceStateUpdate,
 };
 
 #[derive(Debug, Deserialize)]
@@ -50,6 +50,16 @@ pub(crate) enum Wish {
     },
     ShardStates {
         r#match: Vec<WishedMatch>,
+    },
+    AddShards {
+        states: Vec<ShardState>,
+    },
+    RemoveShards {
+        r#match: Vec<WishedMatch>,
+    },
+    ReShard {
+        #[serde(default)]
+        to: Option<u32>,
     },
     Ack {
         shard: u32,
@@ -102,6 +112,9 @@ pub(crate) enum WishedMatch {
 /// What a line asks for.
 pub(crate) enum Order {
     States(ShardFilter),
+    AddShards(Vec<ShardState>),
+    RemoveShards(ShardFilter),
+    ReShard(Option<u32>),
     Acknowledge {
         shard: u32,
         session: u32,
@@ -134,6 +147,9 @@ pub(crate) fn read(line: &str) -> Result<Order, String> {
     let wish: Wish = serde_json::from_str(line).map_err(|error| error.to_string())?;
     let (command, to, nonce) = match wish {
         Wish::ShardStates { r#match } => return Ok(Order::States(filter(r#match)?)),
+        Wish::AddShards { states } => return Ok(Order::AddShards(states)),
+        Wish::RemoveShards { r#match } => return Ok(Order::RemoveShards(filter(r#match)?)),
+        Wish::ReShard { to } => return Ok(Order::ReShard(to)),
         Wish::Ack {
             shard,
             session,
@@ -292,6 +308,11 @@ mod tests {
             r#"{"do":"send","shard":0,"payload":{"op":3,"d":{"since":null}}}"#,
             r#"{"do":"shard_states","match":["all"]}"#,
             r#"{"do":"shard_states","match":[{"shard":[0,1]},{"session_id":"s"}]}"#,
+            r#"{"do":"add_shards","states":[{"shard":[0,2],"session_id":"s","seq":7,"resume_gateway_url":null}]}"#,
+            r#"{"do":"add_shards","states":[{"shard":[1,2]}]}"#,
+            r#"{"do":"remove_shards","match":[{"shard":[0,1]}]}"#,
+            r#"{"do":"re_shard","to":4}"#,
+            r#"{"do":"re_shard"}"#,
             r#"{"do":"ack","shard":0,"session":1,"seq":7}"#,
             r#"{"do":"disconnect","keep":true}"#,
         ] {
@@ -312,6 +333,9 @@ mod tests {
             r#"{"do":"shard_states","match":["some"]}"#,
             r#"{"do":"shard_states","match":[{"shard":[1,1]}]}"#,
             r#"{"do":"ack","shard":0}"#,
+            r#"{"do":"add_shards","states":[{"shard":[2,2]}]}"#,
+            r#"{"do":"remove_shards"}"#,
+            r#"{"do":"re_shard","to":-1}"#,
             r#"{"do":"guild_request_members","guild_id":"abc"}"#,
         ] {
             assert!(read(line).is_err(), "{line}");

@@ -112,6 +112,8 @@ pub(crate) fn json_line(
             kept_back,
         } => json!({"t":t,"type":"problem",
             "shard":null,"conn":null,"what":starts_spent(*reset_after, *waiting, *kept_back)}),
+        Event::StoreFailed { why } => json!({"t":t,"type":"problem",
+            "shard":null,"conn":null,"what":format!("the state could not be stored: {why}")}),
         Event::ReShardFailed { why, .. } => json!({"t":t,"type":"problem",
             "shard":null,"conn":null,"what":format!("re-shard failed: {why}")}),
         Event::Stopped { why, states } => json!({"t":t,"type":"stopped","why":why.to_string(),
@@ -226,6 +228,7 @@ pub(crate) fn pretty_line(
             waiting,
             kept_back,
         } => starts_spent(*reset_after, *waiting, *kept_back),
+        Event::StoreFailed { why } => format!("problem: the state could not be stored: {why}"),
         Event::ReShardFailed { why, .. } => format!("re-shard failed: {why}"),
         Event::GuildsLoaded {
             guilds, missing, ..

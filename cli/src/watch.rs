@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, IsTerminal};
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
 use shardwright_tokio::{
     Acknowledge, Bot, Command, CommandError, ConnectError, Event, EventFilter, EventId, Events,
-    Options, ShardId, Shards, Status, StatusUpdate, StopReason, connect_bot,
+    FileStore, Options, ShardId, Shards, Status, StatusUpdate, StopReason, connect_bot,
 };
 use tokio::sync::mpsc;
 
@@ -29,6 +30,9 @@ pub(crate) async fn run(args: WatchArgs, verbose: u8) -> Outcome {
     options.overflow = args.overflow.into();
     // Either by command, or once the line of an event has left.
     options.acknowledge = Acknowledge::Manual;
+    if let Some(path) = &args.state {
+        options.store = Some(Arc::new(FileStore::new(path)));
+    }
     options.stay_on_host = args.stay_on_host;
     options.start_tries = args.access.tries;
     if !args.only.is_empty() {
@@ -125,6 +129,7 @@ pub(crate) async fn run(args: WatchArgs, verbose: u8) -> Outcome {
                     (StopReason::Fetch(fault.clone()), gateway::failed(&error))
                 }
                 ConnectError::Stopped => (StopReason::Requested, Outcome::Done),
+                ConnectError::Store(_) => return usage_error(&error.to_string()),
                 _ => {
                     eprintln!("shardwright: {error}");
                     return Outcome::Internal;
@@ -143,6 +148,7 @@ pub(crate) async fn run(args: WatchArgs, verbose: u8) -> Outcome {
         until: args.until,
         counts: Counts::default(),
         shards: BTreeSet::new(),
+        keep: args.state.is_some(),
         manual_ack: args.manual_ack,
         unflushed: BTreeMap::new(),
         outcome: Outcome::Done,
@@ -168,6 +174,8 @@ struct Watch {
     counts: Counts,
     /// Those that have shown themselves.
     shards: BTreeSet<ShardId>,
+    /// Whether a stop keeps the sessions, unless it says otherwise.
+    keep: bool,
     /// Events are acknowledged by command.
     manual_ack: bool,
     /// The last dispatch of each shard whose line has not left yet.
@@ -198,9 +206,9 @@ impl Watch {
                         std::process::exit(INTERRUPTED);
                     }
                     interrupted = true;
-                    stop = Some(false);
+                    stop = Some(self.keep);
                 }
-                () = &mut time_is_up, if !stopping => stop = Some(false),
+                () = &mut time_is_up, if !stopping => stop = Some(self.keep),
                 Some(answer) = answers.recv() => self.screen.json(answer),
                 line = lines.recv(), if listening => match line {
                     // The end of the input is no disconnect.
@@ -210,7 +218,7 @@ impl Watch {
                 event = self.events.next() => {
                     let Some(event) = event else { break };
                     if self.event(&event) {
-                        stop = Some(false);
+                        stop = Some(self.keep);
                     }
                 }
                 _ = every_second.tick(), if self.screen.has_status() => self.screen.tick(),
@@ -218,7 +226,7 @@ impl Watch {
                 () = std::future::ready(()), if self.has_unflushed() => self.flush(),
             }
             if self.screen.is_closed() {
-                stop = stop.or(Some(false));
+                stop = stop.or(Some(self.keep));
             }
             if let Some(keep) = stop
                 && !stopping
@@ -297,23 +305,33 @@ impl Watch {
             }) => {
                 let shards = self.numbers(&to);
                 let sent = move |shard| json!({"type":"sent","shard":shard,"op":op,"nonce":nonce});
-                let (bot, tell) = (self.bot.clone(), tell.clone());
-                tokio::spawn(async move {
-                    let answers = match give(&bot, command, to).await {
+                self.then_tell(tell, |bot| async move {
+                    match give(&bot, command, to).await {
                         Ok(()) => shards.into_iter().map(sent).collect(),
                         Err(error) => vec![rejected(&format!("op {op}"), &error)],
-                    };
-                    for answer in answers {
-                        // Nobody listens any more once the bot has ended.
-                        let _ = tell.send(answer);
                     }
                 });
             }
-            Ok(Order::States(filter)) => {
-                let (bot, tell) = (self.bot.clone(), tell.clone());
-                tokio::spawn(async move {
-                    let states = bot.shard_states(filter).await;
-                    let _ = tell.send(json!({"type":"shard_states","states":states}));
+            Ok(Order::States(filter)) => self.then_tell(tell, |bot| async move {
+                let states = bot.shard_states(filter).await;
+                Some(json!({"type":"shard_states","states":states}))
+            }),
+            Ok(Order::AddShards(states)) => {
+                let line = line.to_owned();
+                self.then_tell(tell, |bot| async move {
+                    let result = bot.add_shards(states).await;
+                    result.err().map(|error| rejected(&line, &error))
+                });
+            }
+            Ok(Order::RemoveShards(filter)) => self.then_tell(tell, |bot| async move {
+                let states = bot.remove_shards(filter).await;
+                Some(json!({"type":"shard_states","states":states}))
+            }),
+            Ok(Order::ReShard(to)) => {
+                let line = line.to_owned();
+                self.then_tell(tell, |bot| async move {
+                    let result = bot.re_shard(to).await;
+                    result.err().map(|error| rejected(&line, &error))
                 });
             }
             Ok(Order::Acknowledge {
@@ -327,6 +345,26 @@ impl Watch {
             }
         }
         None
+    }
+
+    /// Does something that takes time, and shows what comes of it.
+    fn then_tell<Answers, Doing>(
+        &self,
+        tell: &mpsc::UnboundedSender<serde_json::Value>,
+        what: impl FnOnce(Bot) -> Doing,
+    ) where
+        Answers: IntoIterator<Item = serde_json::Value> + Send,
+        Doing: Future<Output = Answers> + Send + 'static,
+    {
+        let doing = what(self.bot.clone());
+        let tell = tell.clone();
+        tokio::spawn(async move {
+            let answers: Vec<_> = doing.await.into_iter().collect();
+            for answer in answers {
+                // Nobody listens any more once the bot has ended.
+                let _ = tell.send(answer);
+            }
+        });
     }
 
     fn acknowledge(&self, number: u32, session: u32, seq: u64) -> Result<(), String> {

@@ -1,10 +1,8 @@
 //! The command as a whole, against the emulated gateway: lines, exit codes, signals.
 
-use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, Command, Output, Stdio};
+use std::io::BufRead;
 use std::time::Duration;
 
-use serde_json::Value;
 use shardwright_testkit::emulator::{DONE, Emulator};
 use shardwright_testkit::scenario::Effect;
 use shardwright_testkit::server::{Seen, ServerConfig, Target, Tokens};
@@ -13,112 +11,9 @@ fn emulator(change: impl FnOnce(&mut ServerConfig)) -> Emulator {
     Emulator::builder().configure(change).start().unwrap()
 }
 
-/// The command with nothing of the caller's environment that it heeds.
-fn shardwright(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_shardwright"));
-    for name in ["DISCORD_TOKEN", "DISCORD_API", "RUST_LOG"] {
-        command.env_remove(name);
-    }
-    command
-        .args(args)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    command
-}
+mod common;
 
-fn run(args: &[&str]) -> Output {
-    shardwright(args).output().unwrap()
-}
-
-fn watch(emulator: &Emulator, more: &[&str]) -> Output {
-    let api = emulator.api_base();
-    run(&[&["watch", "--api", &api, "--format", "json"], more].concat())
-}
-
-fn lines(output: &[u8]) -> Vec<Value> {
-    let text = std::str::from_utf8(output).unwrap();
-    text.lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect()
-}
-
-fn types(lines: &[Value]) -> Vec<&str> {
-    lines
-        .iter()
-        .map(|line| line["type"].as_str().unwrap())
-        .collect()
-}
-
-/// That every run ends in the two last lines, each once.
-fn assert_ended(lines: &[Value]) {
-    let types = types(lines);
-    assert!(types.ends_with(&["stopped", "summary"]), "{types:?}");
-    assert_eq!(types.iter().filter(|name| **name == "stopped").count(), 1);
-    assert_eq!(types.iter().filter(|name| **name == "summary").count(), 1);
-    let times: Vec<_> = lines.iter().map(|line| line["t"].as_u64()).collect();
-    assert!(times.iter().all(Option::is_some) && times.is_sorted());
-}
-
-fn code(output: &Output) -> Option<i32> {
-    output.status.code()
-}
-
-fn said(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-/// A command that is talked to.
-struct Running {
-    child: Child,
-    out: Option<BufReader<std::process::ChildStdout>>,
-}
-
-impl Running {
-    fn start(command: &mut Command) -> Self {
-        let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
-        let out = child.stdout.take().map(BufReader::new);
-        Self { child, out }
-    }
-
-    fn say(&mut self, line: &str) {
-        writeln!(self.child.stdin.as_mut().unwrap(), "{line}").unwrap();
-    }
-
-    /// The next line of this type.
-    fn line(&mut self, wanted: &str) -> Value {
-        loop {
-            let mut text = String::new();
-            let out = self.out.as_mut().unwrap();
-            assert_ne!(out.read_line(&mut text).unwrap(), 0, "no {wanted}");
-            let line: Value = serde_json::from_str(&text).unwrap();
-            if line["type"] == wanted {
-                return line;
-            }
-        }
-    }
-
-    fn signal(&self, name: &str) {
-        let status = Command::new("kill")
-            .args([&format!("-{name}"), &self.child.id().to_string()])
-            .status();
-        assert!(status.unwrap().success());
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn watching(emulator: &Emulator, more: &[&str]) -> Running {
-    let api = emulator.api_base();
-    Running::start(&mut shardwright(
-        &[&["watch", "--api", &api, "--format", "json"], more].concat(),
-    ))
-}
+use common::*;
 
 #[test]
 fn gateway_prints_what_discord_says() {

@@ -174,6 +174,11 @@ pub enum Event<'m> {
         /// Why.
         why: FleetError,
     },
+    /// The states of the shards could not be stored; it is tried again. Said once, until it works again.
+    StoreFailed {
+        /// What the store said.
+        why: String,
+    },
     /// No session starts are left: shards without a session wait for the reset.
     IdentifyBudgetSpent {
         /// How long until Discord grants new ones.
@@ -290,6 +295,7 @@ impl Event<'_> {
                 guilds,
                 missing,
             },
+            Self::StoreFailed { why } => Event::StoreFailed { why },
             Self::ReShardFailed { from, why } => Event::ReShardFailed { from, why },
             Self::ReShard { from, to } => Event::ReShard { from, to },
             Self::IdentifyBudgetSpent {
@@ -326,6 +332,7 @@ impl Event<'_> {
             | Self::ConnectedAllShards { .. }
             | Self::ReShard { .. }
             | Self::ReShardFailed { .. }
+            | Self::StoreFailed { .. }
             | Self::IdentifyBudgetSpent { .. }
             | Self::Stopped { .. } => None,
         }

@@ -23,6 +23,10 @@ pub struct ShardState {
     /// Where to resume. An unusable one is the same as none.
     #[serde(default)]
     pub resume_gateway_url: Option<String>,
+    /// When this was taken, in seconds since 1970, if the time was known. For people: a session of any age
+    /// is tried once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<u64>,
 }
 
 impl ShardState {
@@ -37,6 +41,7 @@ impl ShardState {
             session_id: None,
             seq: None,
             resume_gateway_url: None,
+            at: None,
         }
     }
 

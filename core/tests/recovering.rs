@@ -234,6 +234,7 @@ fn a_stored_state_is_resumed_and_an_unusable_url_is_none() {
             session_id: Some("A".into()),
             seq: Some(5),
             resume_gateway_url: url.map(str::to_owned),
+            at: None,
         };
         let mut play = Play::with(config(), Some(state), 1);
         play.tell(Input::Start);

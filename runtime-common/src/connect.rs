@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use rustls::ClientConfig;
 use shardwright_core::{
@@ -11,7 +11,8 @@ use shardwright_core::{
 };
 
 use crate::inbox::{Inbox, inbox};
-use crate::owner::Turn;
+use crate::owner::{Helpers, Turn};
+use crate::saver::Saver;
 use crate::{Bot, ConnectError, Events, Mailboxes, Options, Owner, fetch_on_thread, random_seed};
 
 /// A bot on its way. The runtime gives the owner its turns meanwhile.
@@ -25,7 +26,7 @@ pub struct Connecting {
 /// A bot of this token, not started yet: turn the owner and wait for the rest.
 ///
 /// # Errors
-/// If TLS cannot be set up.
+/// If TLS cannot be set up, or the stored run cannot be read.
 pub fn prepare(token: Token, options: &Options) -> Result<(Owner, Connecting), ConnectError> {
     let fleet = options.fleet(token);
     prepare_fleet(fleet, options)
@@ -34,7 +35,7 @@ pub fn prepare(token: Token, options: &Options) -> Result<(Owner, Connecting), C
 /// The same with exactly these shards, and a gateway that is known.
 ///
 /// # Errors
-/// If TLS cannot be set up.
+/// If TLS cannot be set up, or the stored run cannot be read.
 pub fn prepare_shards(
     token: Token,
     options: &Options,
@@ -48,11 +49,27 @@ pub fn prepare_shards(
 }
 
 fn prepare_fleet(
-    fleet: FleetConfig,
+    mut fleet: FleetConfig,
     options: &Options,
 ) -> Result<(Owner, Connecting), ConnectError> {
     let tls = options.tls.client_config()?;
     let seed = options.seed.unwrap_or_else(random_seed);
+    let store = options.store.clone();
+    let last = store.as_ref().map(|store| store.load()).transpose();
+    let last = last.map_err(|error| ConnectError::Store(Arc::new(error)))?;
+    let last = last.flatten();
+    if let Some(last) = &last {
+        // What the caller says goes before what was stored.
+        let said: Vec<_> = fleet.states.iter().map(|state| state.shard).collect();
+        let stored = last
+            .shards
+            .iter()
+            .filter(|state| !said.contains(&state.shard));
+        fleet.states.extend(stored.cloned());
+        fleet.careful |= !last.ended_in_order;
+        let known = last.known_starts(SystemTime::now());
+        fleet.known_starts = fleet.known_starts.or(known);
+    }
     tracing::info!(seed, "starting");
     let mailboxes = Mailboxes::new(
         options.mailbox_events,
@@ -60,15 +77,19 @@ fn prepare_fleet(
         options.overflow,
         options.acknowledge,
     );
+    let helpers = Helpers {
+        tls,
+        mailboxes: mailboxes.clone(),
+        gate: options.identify_when.clone(),
+        saver: Saver::new(store, last.as_ref()),
+    };
     let (orders, from_handles) = inbox();
     let (has_started, started) = inbox();
     let end = Arc::new(OnceLock::new());
     let owner = Owner::new(
         FleetMachine::new(fleet, seed, Instant::now()),
-        tls,
-        mailboxes.clone(),
+        helpers,
         from_handles,
-        options.identify_when.clone(),
         has_started,
         Arc::clone(&end),
     );

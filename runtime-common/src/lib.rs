@@ -19,8 +19,10 @@ mod inbox;
 mod mailbox;
 mod options;
 mod owner;
+mod saver;
 mod seat;
 mod seed;
+mod store;
 mod swap;
 mod tls;
 
@@ -37,4 +39,5 @@ pub use options::{ConnectError, Options};
 pub use owner::{Owner, Turn};
 pub use seat::{Seat, Wire};
 pub use seed::random_seed;
+pub use store::{FileStore, SavedRun, SavedStarts, SessionStore, StoreError};
 pub use tls::{TlsError, TlsOptions};

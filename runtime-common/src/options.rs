@@ -1,14 +1,17 @@
 //! How a bot is connected.
 
+use std::fmt;
+use std::sync::Arc;
+
 use shardwright_core::{
     ApiBase, Compression, EventFilter, FetchFault, FleetConfig, Intents, KnownStarts,
     ReShardPolicy, ShardLimits, ShardPlan, ShardState, StatusUpdate, Token,
 };
 
-use crate::{Acknowledge, IdentifyGate, Overflow, TlsError, TlsOptions};
+use crate::{Acknowledge, IdentifyGate, Overflow, SessionStore, StoreError, TlsError, TlsOptions};
 
 /// Everything about a bot but its token. The defaults are right for most.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct Options {
     /// Which events Discord sends.
@@ -48,6 +51,9 @@ pub struct Options {
     pub identify_when: Option<IdentifyGate>,
     /// The bot's name for its gate.
     pub label: String,
+    /// Where the states of the shards are stored, so that a run goes on where the last one ended or died:
+    /// nowhere.
+    pub store: Option<Arc<dyn SessionStore>>,
     /// How many session starts an earlier run left.
     pub known_starts: Option<KnownStarts>,
     /// Keep a tenth of the session starts back until Discord grants new ones: for a run after one that
@@ -80,6 +86,7 @@ impl Options {
             re_shard: ReShardPolicy::StopThenStart,
             identify_when: None,
             label: String::new(),
+            store: None,
             known_starts: None,
             careful: false,
             seed: None,
@@ -108,6 +115,18 @@ impl Options {
     }
 }
 
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("intents", &self.intents)
+            .field("api", &self.api)
+            .field("shards", &self.shards)
+            .field("compression", &self.compression)
+            .field("states", &self.states.len())
+            .finish_non_exhaustive()
+    }
+}
+
 /// Why a bot could not be started.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -118,6 +137,9 @@ pub enum ConnectError {
     /// TLS could not be set up.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The stored run could not be read.
+    #[error(transparent)]
+    Store(Arc<StoreError>),
     /// The bot was stopped before it was connected.
     #[error("the bot was stopped before it was connected")]
     Stopped,

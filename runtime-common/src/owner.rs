@@ -4,17 +4,18 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustls::ClientConfig;
 use shardwright_core::{
     Answer, Command, CommandError, CommandId, Event, FetchFault, FleetAction, FleetError,
-    FleetInput, FleetMachine, IfNotReady, ShardFilter, ShardId, ShardState, Shards, Stop,
-    StopReason, ToShard, Wait,
+    FleetInput, FleetMachine, IfNotReady, ShardFilter, ShardId, ShardReport, ShardState, Shards,
+    Stop, StopReason, ToShard, Wait,
 };
 
 use crate::gate::{Gatekeeper, IdentifyGate};
 use crate::inbox::{Inbox, Sender, inbox};
+use crate::saver::Saver;
 use crate::{Mailboxes, Seat, fetch_on_thread};
 
 /// What the handles of a bot want of it.
@@ -66,10 +67,27 @@ pub struct Owner {
     gatekeeper: Gatekeeper,
     started: Option<Sender<Result<(), FetchFault>>>,
     end: Arc<OnceLock<Vec<ShardState>>>,
+    saver: Saver,
+    /// The states are being asked for, to be stored.
+    asks_for_saver: bool,
+    ending: Option<Ending>,
     wait: Option<Wait>,
     /// Nobody can give orders any more.
     alone: bool,
 }
+
+/// The last event waits until it is stored what it says, for a while.
+#[derive(Debug)]
+struct Ending {
+    event: Event<'static>,
+    stored: bool,
+    give_up_at: Instant,
+}
+
+/// A store that takes longer does not hold up the end.
+const PATIENCE_FOR_STORE: Duration = Duration::from_secs(5);
+/// The number of the owner's own questions.
+const OWN: CommandId = CommandId(0);
 
 /// How a turn ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,13 +102,17 @@ pub enum Turn<T> {
 impl Owner {
     pub(crate) fn new(
         fleet: FleetMachine,
-        tls: Arc<ClientConfig>,
-        mailboxes: Mailboxes,
+        helpers: Helpers,
         orders: Inbox<Order>,
-        gate: Option<IdentifyGate>,
         started: Sender<Result<(), FetchFault>>,
         end: Arc<OnceLock<Vec<ShardState>>>,
     ) -> Self {
+        let Helpers {
+            tls,
+            mailboxes,
+            gate,
+            saver,
+        } = helpers;
         let (to_fleet, inputs) = inbox();
         Self {
             fleet,
@@ -108,6 +130,9 @@ impl Owner {
             gatekeeper: Gatekeeper::new(gate),
             started: Some(started),
             end,
+            saver,
+            asks_for_saver: false,
+            ending: None,
             wait: None,
             alone: false,
         }
@@ -117,20 +142,30 @@ impl Owner {
     pub fn turn(&mut self, cx: &mut Context<'_>, mut drive: impl FnMut(Seat)) -> Turn<()> {
         loop {
             let now = Instant::now();
+            if self.ending.is_some() {
+                match self.end_or_wait(now, cx) {
+                    Some(turn) => return turn,
+                    None => continue,
+                }
+            }
             let input = match self.wait {
                 None => FleetInput::Start,
                 Some(Wait::Stopped) => return Turn::Done(()),
                 Some(Wait::Until(at)) if at <= now => FleetInput::Tick,
-                Some(wait) => match self.poll_input(cx) {
+                Some(wait) => match self.poll_input(now, cx) {
                     Poll::Ready(input) => input,
                     Poll::Pending => {
-                        return Turn::Wait(match wait {
+                        let fleet = match wait {
                             Wait::Until(at) => Some(at),
                             _ => None,
-                        });
+                        };
+                        return Turn::Wait(fleet.into_iter().chain(self.save_at()).min());
                     }
                 },
             };
+            if matters_after_a_crash(&input) {
+                self.saver.soon();
+            }
             if let Err(misuse) = self.fleet.handle(now, input) {
                 tracing::error!(%misuse, "fleet fault");
             }
@@ -138,7 +173,40 @@ impl Owner {
         }
     }
 
-    fn poll_input(&mut self, cx: &mut Context<'_>) -> Poll<FleetInput> {
+    fn save_at(&self) -> Option<Instant> {
+        self.saver.due().filter(|_| !self.asks_for_saver)
+    }
+
+    /// Nothing is left but to store the end.
+    fn end_or_wait(&mut self, now: Instant, cx: &mut Context<'_>) -> Option<Turn<()>> {
+        let mut ending = self.ending.take()?;
+        if self.saver.is_under_way() && now < ending.give_up_at {
+            let wait = ending.give_up_at;
+            let done = self.saver.poll(cx).is_ready();
+            self.ending = Some(ending);
+            return (!done).then_some(Turn::Wait(Some(wait)));
+        }
+        if !std::mem::replace(&mut ending.stored, true)
+            && let Event::Stopped { why, states } = &ending.event
+        {
+            let starts = self.fleet.starts_left();
+            self.saver.save_the_end(states.clone(), starts, why);
+            self.ending = Some(ending);
+            return None;
+        }
+        self.emit(ending.event);
+        Some(Turn::Done(()))
+    }
+
+    fn poll_input(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<FleetInput> {
+        if let Poll::Ready(Some(why)) = self.saver.poll(cx) {
+            self.mailboxes.push_bot(Event::StoreFailed { why });
+        }
+        if self.save_at().is_some_and(|at| at <= now) {
+            self.asks_for_saver = true;
+            let filter = ShardFilter::all();
+            return Poll::Ready(FleetInput::AskForStates { id: OWN, filter });
+        }
         // It holds a sender of this one itself, so it never ends.
         if let Poll::Ready(Some(input)) = self.inputs.poll(cx) {
             return Poll::Ready(input);
@@ -229,10 +297,23 @@ impl Owner {
                         reply.send(result);
                     }
                 }
+                FleetAction::States { id: OWN, states } => {
+                    self.asks_for_saver = false;
+                    self.saver.save(states, self.fleet.starts_left());
+                }
                 FleetAction::States { id, states } => {
                     if let Some(reply) = self.questions.remove(&id) {
                         reply.send(states);
                     }
+                }
+                FleetAction::Emit(event @ Event::Stopped { .. })
+                    if self.saver.due().is_some() || self.saver.is_under_way() =>
+                {
+                    self.ending = Some(Ending {
+                        event,
+                        stored: false,
+                        give_up_at: Instant::now() + PATIENCE_FOR_STORE,
+                    });
                 }
                 FleetAction::Emit(event) => self.emit(event),
                 FleetAction::Wait(wait) => {
@@ -284,6 +365,27 @@ impl Drop for Owner {
         let why = StopReason::Abandoned;
         self.emit(Event::Stopped { why, states });
     }
+}
+
+/// Whether the next run should know, even if this one crashes soon.
+fn matters_after_a_crash(input: &FleetInput) -> bool {
+    use ShardReport as Report;
+    match input {
+        FleetInput::Report { report, .. } => matches!(
+            report,
+            Report::Up | Report::IdentifySent { .. } | Report::Stopped { .. }
+        ),
+        _ => false,
+    }
+}
+
+/// What an owner works with.
+#[derive(Debug)]
+pub(crate) struct Helpers {
+    pub(crate) tls: Arc<ClientConfig>,
+    pub(crate) mailboxes: Mailboxes,
+    pub(crate) gate: Option<IdentifyGate>,
+    pub(crate) saver: Saver,
 }
 
 /// How a bot is told that a command was answered: [`CommandError::Stopped`] if nobody answers any more.

@@ -35,8 +35,8 @@ pub use shardwright_core::{
     Shards, Status, StatusUpdate, StopReason, Token, TransportFault, UserId, VoiceStateUpdate,
 };
 pub use shardwright_runtime::{
-    Accepted, Acknowledge, AcknowledgeError, Bot, ConnectError, Events, IdentifyGate, Options,
-    Overflow, TlsError, TlsOptions,
+    Accepted, Acknowledge, AcknowledgeError, Bot, ConnectError, Events, FileStore, IdentifyGate,
+    Options, Overflow, SavedRun, SavedStarts, SessionStore, StoreError, TlsError, TlsOptions,
 };
 use shardwright_runtime::{AsyncDriver, Connecting, Inquiry, Owner, prepare, prepare_shards};
 

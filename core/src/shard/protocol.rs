@@ -396,8 +396,16 @@ impl ProtocolMachine {
                 session_id: Some(session.id.clone()),
                 seq: Some(session.acks.acknowledged()),
                 resume_gateway_url: session.resume_url.as_ref().map(ToString::to_string),
+                at: self.seconds_since_1970(),
             },
         }
+    }
+
+    fn seconds_since_1970(&self) -> Option<u64> {
+        let (then, wall) = self.clocks?;
+        let wall = wall.checked_add(self.now.saturating_duration_since(then))?;
+        let since = wall.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+        Some(since.as_secs())
     }
 
     pub(crate) fn phase(&self) -> Phase {
