@@ -282,5 +282,6 @@ fn stored(shard: ShardId) -> ShardState {
         session_id: Some("A".into()),
         seq: Some(5),
         resume_gateway_url: Some("ws://r1.example".into()),
+        at: None,
     }
 }

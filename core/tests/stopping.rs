@@ -230,6 +230,7 @@ fn a_stop_that_keeps_leaves_all_that_another_process_needs() {
             session_id: Some("A".into()),
             seq: Some(7),
             resume_gateway_url: Some("ws://r1.example".into()),
+            at: None,
         }
     );
 
