@@ -222,6 +222,43 @@ fn rest_answers_and_refuses() {
 }
 
 #[test]
+fn rest_says_who_the_bot_is() {
+    let mut config = ServerConfig::default();
+    config.tokens = Tokens::These(["good".to_owned()].into());
+    let mut bench = Bench::new(config);
+    let conn = bench.open();
+    bench.send(conn, &identify_with(json!({"token": "good"})));
+    let ready = since(&mut bench, conn, "READY").remove(0);
+    let now = bench.now;
+    let mut ask = |method: &str, path: &str, auth| {
+        let answer = bench.machine.rest(now, method, path, auth);
+        let body: Value = serde_json::from_str(&answer.body).unwrap();
+        (answer.status, body)
+    };
+    let good = Some("Bot good");
+    assert_eq!(
+        ask("GET", "/api/v10/users/@me", good),
+        (200, ready["user"].clone())
+    );
+    let (status, application) = ask("GET", "/api/v10/applications/@me", good);
+    assert_eq!(status, 200);
+    assert_eq!(application["id"], ready["application"]["id"]);
+    assert_eq!(application["flags"], ready["application"]["flags"]);
+    assert_eq!(application["bot"]["id"], ready["user"]["id"]);
+    assert_eq!(application["approximate_guild_count"], 3);
+    assert_eq!(
+        ask("GET", "/api/v10/oauth2/applications/@me", good),
+        (200, application)
+    );
+    for path in ["/users/@me", "/applications/@me", "/oauth2/applications/@me"] {
+        let path = format!("/api/v10{path}");
+        assert_eq!(ask("GET", &path, Some("Bot bad")).0, 401);
+        assert_eq!(ask("GET", &path, None).0, 401);
+        assert_eq!(ask("PUT", &path, good).0, 405);
+    }
+}
+
+#[test]
 fn rest_faults_are_played_in_order() {
     let scenario = Scenario::from_json(
         r#"{"rest": [

@@ -8,6 +8,12 @@ use super::io::Shard;
 /// The bot's own id, and its application's.
 const BOT: &str = "1090000000000000001";
 
+/// Whoever made the application.
+const OWNER: &str = "1090000000000000002";
+
+/// The privileged intents, as a bot in few guilds has them.
+const APPLICATION_FLAGS: u64 = 565_248;
+
 /// Guild ids count up from here, one a step, so that they spread evenly over the shards.
 const FIRST_GUILD: u64 = 200_000_000_000;
 
@@ -44,6 +50,28 @@ pub(super) fn control(op: u64, d: &Value) -> String {
     }
 }
 
+/// The bot as it sees itself.
+pub(super) fn own_user() -> Value {
+    json!({"id": BOT, "username": "emulated", "discriminator": "0001", "bot": true, "avatar": null,
+           "global_name": null, "verified": true, "mfa_enabled": true, "email": null, "flags": 0})
+}
+
+/// The bot's application as the bot sees it.
+pub(super) fn application(config: &ServerConfig) -> Value {
+    let guilds = config
+        .total_guilds
+        .unwrap_or_else(|| config.guilds_per_shard.saturating_mul(config.shards));
+    json!({
+        "id": BOT, "name": "emulated", "icon": null, "description": "", "summary": "",
+        "type": null, "bot": own_user(), "bot_public": true, "bot_require_code_grant": false,
+        "verify_key": "00".repeat(32), "flags": APPLICATION_FLAGS, "hook": true, "tags": [],
+        "owner": {"id": OWNER, "username": "owner", "discriminator": "0", "avatar": null,
+                  "global_name": null, "public_flags": 0},
+        "team": null, "redirect_uris": [], "interactions_endpoint_url": null,
+        "approximate_guild_count": guilds,
+    })
+}
+
 pub(super) fn ready(
     config: &ServerConfig,
     session: &str,
@@ -52,9 +80,7 @@ pub(super) fn ready(
 ) -> String {
     let mut body = json!({
         "v": 10,
-        "user": {"id": BOT, "username": "emulated", "discriminator": "0001", "bot": true,
-                 "avatar": null, "global_name": null, "verified": true, "mfa_enabled": true,
-                 "email": null, "flags": 0},
+        "user": own_user(),
         "user_settings": {},
         "session_id": session,
         "session_type": "normal",
@@ -63,7 +89,7 @@ pub(super) fn ready(
         "presences": [],
         "guilds": guilds.iter().map(|id| json!({"id": id.to_string(), "unavailable": true}))
             .collect::<Vec<_>>(),
-        "application": {"id": BOT, "flags": 565_248},
+        "application": {"id": BOT, "flags": APPLICATION_FLAGS},
         "_trace": ["[\"emulated\",{}]"],
     });
     let map = body.as_object_mut().expect("an object was just made");
@@ -97,7 +123,8 @@ pub(super) fn guild_create(config: &ServerConfig, guild: u64) -> String {
         "verification_level": 0, "default_message_notifications": 0,
         "explicit_content_filter": 0, "mfa_level": 0, "nsfw_level": 0, "premium_tier": 0,
         "afk_timeout": 300, "system_channel_flags": 0, "premium_progress_bar_enabled": false,
-        "roles": [{"id": id, "name": "@everyone", "color": 0, "hoist": false, "position": 0,
+        "roles": [{"id": id, "name": "@everyone", "color": 0, "colors": {"primary_color": 0,
+                   "secondary_color": null, "tertiary_color": null}, "hoist": false, "position": 0,
                    "permissions": "104324673", "managed": false, "mentionable": false,
                    "flags": 0}],
         "channels": [{"id": (guild + 1).to_string(), "type": 0, "name": "general",
