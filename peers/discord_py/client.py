@@ -66,6 +66,10 @@ class Reporter:
             report("guild", int(payload["d"]["id"]))
 
     async def on_ready(self):
+        for guild in self.guilds:
+            # Discord lists a bot among the members of each of its guilds.
+            if guild.me is None:
+                report("complaint", f"not a member of guild {guild.id}")
         report("ready")
 
     async def on_error(self, event, *args, **kwargs):
@@ -100,7 +104,15 @@ class Reporter:
         activity = discord.Activity(type=discord.ActivityType.watching, name="the wire")
         await self.change_presence(activity=activity, status=discord.Status.idle)
 
+    async def do_voice(self, value):
+        guild, channel = value
+        channel = channel and discord.Object(channel)
+        await self.get_guild(guild).change_voice_state(channel=channel, self_mute=True)
+
     async def do_stop(self, _):
+        # It trips over a close while it still counts the guilds that come after READY.
+        if self._connection._ready_task is not None:
+            await self._connection._ready_task
         await self.close()
 
     def tell(self, members):

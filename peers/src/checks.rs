@@ -23,13 +23,16 @@ struct Run {
 }
 
 impl Run {
-    /// Waits until the peer has READY and the guilds.
+    /// Waits until the peer has READY and the guilds, and says so itself.
     fn start(builder: Builder, start: Start<'_>) -> Self {
         let emulator = builder.start().expect("the emulator starts");
         let peer = start(&emulator, Options::default());
         let run = Self { emulator, peer };
         run.wait("READY", |log| log.readies() == 1);
         run.caught_up();
+        run.peer
+            .record()
+            .wait_for("its word", |reports| reports.contains(&Report::Ready));
         run
     }
 
@@ -341,6 +344,38 @@ pub fn presence(start: Start<'_>) {
     run.ask_for_beat();
     assert_eq!(run.log(Log::connections), 1);
     run.end(1, 0);
+}
+
+/// Op 4 is answered, and the peer takes the answers.
+pub fn voice(start: Start<'_>) {
+    let run = Run::start(Emulator::builder(), start);
+    let guild = run.guild();
+    // The one channel of an emulated guild.
+    let channel = Some(guild + 1);
+    run.peer.ask(&Ask::Voice { guild, channel });
+    run.peer.ask(&Ask::Voice {
+        guild,
+        channel: None,
+    });
+    let expected = [
+        "VOICE_STATE_UPDATE",
+        "VOICE_SERVER_UPDATE",
+        "VOICE_STATE_UPDATE",
+    ];
+    let voices = |reports: &[Report]| -> Vec<String> {
+        let names = reports.iter().filter_map(|report| match report {
+            Report::Dispatch { name, .. } if name.starts_with("VOICE_") => Some(name.clone()),
+            _ => None,
+        });
+        names.collect()
+    };
+    run.peer
+        .record()
+        .wait_for("the answers", |reports| voices(reports).len() == 3);
+    let reports = run.end(1, 0);
+    assert_eq!(voices(&reports), expected);
+    let discarded = |report: &&Report| matches!(report, Report::Discarded(_));
+    assert_eq!(reports.iter().find(discarded), None);
 }
 
 /// The READY of a large bot and the guilds after it are taken.

@@ -131,6 +131,7 @@ impl Peer for DiscordPy {
             } => json!({"prefix": [guild, prefix, limit]}),
             Ask::Ids { guild, ids } => json!({"ids": [guild, ids]}),
             Ask::Presence => json!({"presence": null}),
+            Ask::Voice { guild, channel } => json!({"voice": [guild, channel]}),
         };
         self.order(&order);
     }

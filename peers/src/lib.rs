@@ -59,6 +59,13 @@ pub enum Ask {
     },
     /// Op 3.
     Presence,
+    /// Op 4.
+    Voice {
+        /// Which guild.
+        guild: u64,
+        /// The channel to join; none to leave.
+        channel: Option<u64>,
+    },
 }
 
 /// A running client that is not ours.

@@ -16,7 +16,9 @@ use twilight_gateway::{
     ShardState,
 };
 use twilight_model::gateway::event::{DispatchEvent, GatewayEvent};
-use twilight_model::gateway::payload::outgoing::{RequestGuildMembers, UpdatePresence};
+use twilight_model::gateway::payload::outgoing::{
+    RequestGuildMembers, UpdatePresence, UpdateVoiceState,
+};
 use twilight_model::gateway::presence::{ActivityType, MinimalActivity, Status};
 use twilight_model::id::Id;
 
@@ -181,6 +183,12 @@ impl Peer for Twilight {
                         .expect("there is an activity"),
                 )
             }
+            Ask::Voice { guild, channel } => first.command(&UpdateVoiceState::new(
+                Id::new(*guild),
+                channel.map(Id::new),
+                false,
+                true,
+            )),
         };
         sent.expect("the shard runs");
     }

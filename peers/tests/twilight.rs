@@ -55,6 +55,11 @@ fn presence() {
 }
 
 #[test]
+fn voice() {
+    checks::voice(TWILIGHT);
+}
+
+#[test]
 fn ready() {
     checks::ready(TWILIGHT);
 }

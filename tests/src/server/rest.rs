@@ -99,7 +99,10 @@ impl ServerMachine {
             .iter()
             .find_map(|base| path.strip_prefix(base));
         let Some(
-            route @ ("/gateway" | "/gateway/bot" | "/users/@me" | "/applications/@me"
+            route @ ("/gateway"
+            | "/gateway/bot"
+            | "/users/@me"
+            | "/applications/@me"
             | "/oauth2/applications/@me"),
         ) = route
         else {
