@@ -3,8 +3,8 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::{Mutex, PoisonError};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use serde_json::{Value, json};
@@ -26,7 +26,7 @@ pub enum Compression {
 #[derive(Debug)]
 pub struct DiscordPy {
     record: Record,
-    child: Child,
+    child: Arc<Mutex<Child>>,
     orders: Mutex<ChildStdin>,
 }
 
@@ -65,7 +65,8 @@ impl DiscordPy {
         let orders = child.stdin.take().expect("a pipe was asked for");
         let lines = BufReader::new(child.stdout.take().expect("a pipe was asked for"));
         let record = Record::default();
-        let of_thread = record.clone();
+        let child = Arc::new(Mutex::new(child));
+        let (of_thread, until) = (record.clone(), Arc::clone(&child));
         thread::spawn(move || {
             for line in lines.lines() {
                 let line = line.expect("the pipe holds");
@@ -73,6 +74,10 @@ impl DiscordPy {
                 let report =
                     report.unwrap_or_else(|| Report::Complaint(format!("an odd line: {line}")));
                 of_thread.push(report);
+            }
+            let status = locked(&until).wait();
+            if !status.as_ref().is_ok_and(ExitStatus::success) {
+                of_thread.push(Report::Complaint(format!("it ended with {status:?}")));
             }
             of_thread.push(Report::Ended);
         });
@@ -84,10 +89,13 @@ impl DiscordPy {
     }
 
     fn order(&self, order: &Value) {
-        let mut orders = self.orders.lock().unwrap_or_else(PoisonError::into_inner);
         // One that ended by itself has said so in the record.
-        let _ = writeln!(orders, "{order}");
+        let _ = writeln!(locked(&self.orders), "{order}");
     }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Reads a line of the script.
@@ -144,7 +152,8 @@ impl Peer for DiscordPy {
 impl Drop for DiscordPy {
     fn drop(&mut self) {
         // A check that failed leaves it running.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let mut child = locked(&self.child);
+        let _ = child.kill();
+        let _ = child.wait();
     }
 }

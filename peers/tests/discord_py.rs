@@ -16,7 +16,8 @@ fn python() -> &'static Path {
     MADE.get_or_init(|| {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("discord_py");
         let python = folder.join("bin/python");
-        if !python.exists() {
+        // pip comes last into a new environment.
+        if !folder.join("bin/pip").exists() {
             run(Command::new("python3").args(["-m", "venv"]).arg(&folder));
         }
         // Quick when all is there already.

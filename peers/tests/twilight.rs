@@ -49,6 +49,17 @@ fn members() {
     checks::members(TWILIGHT);
 }
 
+/// The one thing twilight refuses that is right: Discord documents `meta` as it stands here, other
+/// clients read it so, and the emulator sends it so. When this fails twilight has learnt it, and
+/// the refusal of a second whole list should be checked with it.
+#[test]
+fn rate_limited_is_not_read_by_twilight() {
+    let text = r#"{"t":"RATE_LIMITED","s":5,"op":0,"d":{"opcode":8,"retry_after":29.5,
+                   "meta":{"guild_id":"5","nonce":"n"}}}"#;
+    let parsed = twilight_gateway::parse(text.to_owned(), EventTypeFlags::all());
+    assert!(parsed.is_err());
+}
+
 #[test]
 fn presence() {
     checks::presence(TWILIGHT);
