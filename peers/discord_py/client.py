@@ -144,6 +144,8 @@ async def main():
         intents=discord.Intents.all(),
         chunk_guilds_at_startup="--fetch-members" in flags,
         enable_debug_events=True,
+        # The emulator sends its guilds at once; no need to wait long for another.
+        guild_ready_timeout=1.0,
     )
     try:
         async with client:

@@ -13,6 +13,10 @@ use crate::{Ask, Options, Peer, Report};
 /// Nothing here takes that long; it only ends a test that would hang.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// What is to lie between two Identifies. Twilight waits for five seconds from the one to the other, and
+/// on the way that may become a little less.
+const BETWEEN_IDENTIFIES: Duration = Duration::from_millis(4_900);
+
 /// Starts a peer.
 pub type Start<'a> = &'a dyn Fn(&Emulator, Options) -> Box<dyn Peer>;
 
@@ -166,8 +170,11 @@ fn latest(reports: &[Report]) -> Option<u64> {
 
 /// The peer beats at the interval of Hello, and each beat is acknowledged.
 pub fn beats(start: Start<'_>) {
-    let interval = Duration::from_secs(1);
-    let builder = Emulator::builder().configure(|config| config.heartbeat_interval = interval);
+    let builder = Emulator::builder().configure(|config| {
+        config.heartbeat_interval = Duration::from_secs(1);
+        // A busy machine may hold a beat up.
+        config.heartbeat_patience = 4.0;
+    });
     let run = Run::start(builder, start);
     run.wait("four beats", |log| beats_of(log) >= 4);
     run.peer
@@ -177,6 +184,18 @@ pub fn beats(start: Start<'_>) {
             acks.count() >= 4
         });
     assert_eq!(run.log(Log::connections), 1);
+    let times: Vec<Duration> = run.log(|log| {
+        let beats = log
+            .entries()
+            .iter()
+            .filter(|entry| matches!(entry.what, Seen::Received { op: Some(1), .. }));
+        beats.map(|entry| entry.at).collect()
+    });
+    // The first one may come at any time within the interval.
+    for pair in times.windows(2) {
+        let apart = pair[1] - pair[0];
+        assert!(apart > Duration::from_millis(700), "{times:?}");
+    }
     run.end(1, 0);
 }
 
@@ -285,7 +304,9 @@ pub fn resumes(start: Start<'_>) {
 
 /// Op 9 with `false` leads to a new session, at the address for new sessions.
 pub fn new_session(start: Start<'_>) {
-    let run = Run::start(Emulator::builder(), start);
+    let builder =
+        Emulator::builder().configure(|config| config.identify_pause = BETWEEN_IDENTIFIES);
+    let run = Run::start(builder, start);
     run.play(&[Effect::Op9(false.into())]);
     run.wait("a second READY", |log| log.readies() == 2);
     let mains = run.log(|log| {
@@ -390,7 +411,10 @@ pub fn ready(start: Start<'_>) {
 /// guilds' members if the peer does that.
 pub fn two_shards(start: Start<'_>) {
     let emulator = Emulator::builder()
-        .configure(|config| config.shards = 2)
+        .configure(|config| {
+            config.shards = 2;
+            config.identify_pause = BETWEEN_IDENTIFIES;
+        })
         .start()
         .expect("the emulator starts");
     let options = Options {
