@@ -9,6 +9,7 @@
 pub mod checks;
 pub mod discord_py;
 mod record;
+mod run;
 pub mod twilight;
 
 pub use record::{Record, Report};
