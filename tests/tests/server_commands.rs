@@ -2,6 +2,8 @@
 
 mod bench;
 
+use std::collections::BTreeSet;
+
 use bench::{Bench, identify_with};
 use serde_json::{Value, json};
 use shardwright_testkit::scenario::Scenario;
@@ -101,6 +103,41 @@ fn members_are_found_by_prefix_and_by_id() {
         bench.machine.log().violations(),
         [&Violation::LongNonce(34)]
     );
+}
+
+#[test]
+fn the_bot_is_a_member_of_its_guilds_and_counted() {
+    let mut bench = Bench::new(ServerConfig::default());
+    let conn = bench.up();
+    let guild = guild(&mut bench, conn);
+    let bot = since(&mut bench, conn, "READY")[0]["user"]["id"].clone();
+    let created = since(&mut bench, conn, "GUILD_CREATE").remove(0);
+    let listed = created["members"].as_array().unwrap();
+    assert_eq!(listed.len(), 1);
+    assert_eq!(listed[0]["user"]["id"], bot);
+    assert!(created["roles"][0]["colors"]["primary_color"].is_u64());
+    let all = json!({"guild_id": guild, "query": "", "limit": 0});
+    let whole = members(&mut bench, conn, all).remove(0);
+    let ids: BTreeSet<_> = whole["members"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|member| member["user"]["id"].as_str().unwrap())
+        .collect();
+    assert_eq!(created["member_count"], ids.len());
+    assert!(ids.contains(bot.as_str().unwrap()));
+    for wanted in [
+        json!({"guild_id": guild, "user_ids": [bot]}),
+        json!({"guild_id": guild, "query": "emul", "limit": 9}),
+    ] {
+        let found = members(&mut bench, conn, wanted).remove(0);
+        assert_eq!(found["members"], json!([listed[0]]));
+    }
+    let join =
+        json!({"guild_id": guild, "channel_id": "77", "self_mute": false, "self_deaf": false});
+    bench.send(conn, &json!({"op": 4, "d": join}));
+    let state = since(&mut bench, conn, "VOICE_STATE_UPDATE").remove(0);
+    assert_eq!(state["member"], listed[0]);
 }
 
 #[test]
@@ -219,6 +256,47 @@ fn rest_answers_and_refuses() {
     assert_eq!(ask("POST", bot, Some("Bot good")).status, 405);
     assert_eq!(ask("GET", "/api/gateway/bot", Some("Bot good")).status, 404);
     assert_eq!(ask("GET", "/api/v10/gateway", None).status, 200);
+}
+
+#[test]
+fn rest_says_who_the_bot_is() {
+    let mut config = ServerConfig::default();
+    config.tokens = Tokens::These(["good".to_owned()].into());
+    let mut bench = Bench::new(config);
+    let conn = bench.open();
+    bench.send(conn, &identify_with(json!({"token": "good"})));
+    let ready = since(&mut bench, conn, "READY").remove(0);
+    let now = bench.now;
+    let mut ask = |method: &str, path: &str, auth| {
+        let answer = bench.machine.rest(now, method, path, auth);
+        let body: Value = serde_json::from_str(&answer.body).unwrap();
+        (answer.status, body)
+    };
+    let good = Some("Bot good");
+    assert_eq!(
+        ask("GET", "/api/v10/users/@me", good),
+        (200, ready["user"].clone())
+    );
+    let (status, application) = ask("GET", "/api/v10/applications/@me", good);
+    assert_eq!(status, 200);
+    assert_eq!(application["id"], ready["application"]["id"]);
+    assert_eq!(application["flags"], ready["application"]["flags"]);
+    assert_eq!(application["bot"]["id"], ready["user"]["id"]);
+    assert_eq!(application["approximate_guild_count"], 3);
+    assert_eq!(
+        ask("GET", "/api/v10/oauth2/applications/@me", good),
+        (200, application)
+    );
+    for path in [
+        "/users/@me",
+        "/applications/@me",
+        "/oauth2/applications/@me",
+    ] {
+        let path = format!("/api/v10{path}");
+        assert_eq!(ask("GET", &path, Some("Bot bad")).0, 401);
+        assert_eq!(ask("GET", &path, None).0, 401);
+        assert_eq!(ask("PUT", &path, good).0, 405);
+    }
 }
 
 #[test]

@@ -39,7 +39,7 @@ impl ServerMachine {
         if intents::pass(granted, "VOICE_STATE_UPDATE") {
             let session = self.rng.hex(16);
             let state = bodies::own_voice_state(
-                voice.guild,
+                bodies::Members::of(&self.config, voice.guild),
                 voice.channel,
                 &session,
                 voice.mute,
@@ -74,7 +74,7 @@ impl ServerMachine {
             }
             nonce => nonce,
         };
-        let has = self.config.members_per_guild;
+        let all = bodies::Members::of(&self.config, guild);
         let mut not_found = None;
         let found: Vec<u64> = match members.which {
             Which::Prefix { query, limit: 0 } if query.is_empty() => {
@@ -84,7 +84,7 @@ impl ServerMachine {
                 if !self.whole_list_allowed(id, key, guild, nonce.as_deref()) {
                     return;
                 }
-                (0..has).collect()
+                (0..all.count).collect()
             }
             Which::Prefix { query, limit } => {
                 let limit = match (query.is_empty(), limit) {
@@ -92,8 +92,8 @@ impl ServerMachine {
                     (false, 0) => MAX_FOUND,
                     (false, limit) => limit.min(MAX_FOUND),
                 };
-                (0..has)
-                    .filter(|n| bodies::member_name(*n).starts_with(&query))
+                (0..all.count)
+                    .filter(|n| all.name(*n).starts_with(&query))
                     .take(usize::try_from(limit).unwrap_or(usize::MAX))
                     .collect()
             }
@@ -105,9 +105,7 @@ impl ServerMachine {
                         Value::String(text) => text.parse().ok(),
                         other => other.as_u64(),
                     };
-                    let place =
-                        number.and_then(|n: u64| n.checked_sub(bodies::member_id(guild, 0)));
-                    match place.filter(|n| *n < has) {
+                    match number.and_then(|number: u64| all.find(number)) {
                         Some(n) => found.push(n),
                         None => missing.push(id),
                     }
@@ -131,9 +129,10 @@ impl ServerMachine {
     ) {
         let size = usize::try_from(self.config.members_per_chunk.clamp(1, 1000)).unwrap_or(1000);
         let count = found.len().div_ceil(size).max(1);
+        let all = bodies::Members::of(&self.config, guild);
         for index in 0..count {
             let here = found.chunks(size).nth(index).unwrap_or_default();
-            let members: Vec<_> = here.iter().map(|n| bodies::member(guild, *n)).collect();
+            let members: Vec<_> = here.iter().map(|n| all.member(*n)).collect();
             let mut chunk = json!({
                 "guild_id": guild.to_string(), "members": members,
                 "chunk_index": index, "chunk_count": count,
@@ -144,7 +143,7 @@ impl ServerMachine {
             if presences {
                 let all = here.iter().map(|n| {
                     json!({
-                        "user": {"id": bodies::member_id(guild, *n).to_string()},
+                        "user": {"id": all.id(*n)},
                         "status": "online", "activities": [], "client_status": {"desktop": "online"},
                     })
                 });

@@ -7,6 +7,16 @@ use super::io::Shard;
 
 /// The bot's own id, and its application's.
 const BOT: &str = "1090000000000000001";
+const BOT_NAME: &str = "emulated";
+
+/// When everyone joined.
+const JOINED: &str = "2024-01-01T00:00:00.000000+00:00";
+
+/// Whoever made the application.
+const OWNER: &str = "1090000000000000002";
+
+/// The privileged intents, as a bot in few guilds has them.
+const APPLICATION_FLAGS: u64 = 565_248;
 
 /// Guild ids count up from here, one a step, so that they spread evenly over the shards.
 const FIRST_GUILD: u64 = 200_000_000_000;
@@ -44,6 +54,28 @@ pub(super) fn control(op: u64, d: &Value) -> String {
     }
 }
 
+/// The bot as it sees itself.
+pub(super) fn own_user() -> Value {
+    json!({"id": BOT, "username": BOT_NAME, "discriminator": "0001", "bot": true, "avatar": null,
+           "global_name": null, "verified": true, "mfa_enabled": true, "email": null, "flags": 0})
+}
+
+/// The bot's application as the bot sees it.
+pub(super) fn application(config: &ServerConfig) -> Value {
+    let guilds = config
+        .total_guilds
+        .unwrap_or_else(|| config.guilds_per_shard.saturating_mul(config.shards));
+    json!({
+        "id": BOT, "name": BOT_NAME, "icon": null, "description": "", "summary": "",
+        "type": null, "bot": own_user(), "bot_public": true, "bot_require_code_grant": false,
+        "verify_key": "00".repeat(32), "flags": APPLICATION_FLAGS, "hook": true, "tags": [],
+        "owner": {"id": OWNER, "username": "owner", "discriminator": "0", "avatar": null,
+                  "global_name": null, "public_flags": 0},
+        "team": null, "redirect_uris": [], "interactions_endpoint_url": null,
+        "approximate_guild_count": guilds,
+    })
+}
+
 pub(super) fn ready(
     config: &ServerConfig,
     session: &str,
@@ -52,9 +84,7 @@ pub(super) fn ready(
 ) -> String {
     let mut body = json!({
         "v": 10,
-        "user": {"id": BOT, "username": "emulated", "discriminator": "0001", "bot": true,
-                 "avatar": null, "global_name": null, "verified": true, "mfa_enabled": true,
-                 "email": null, "flags": 0},
+        "user": own_user(),
         "user_settings": {},
         "session_id": session,
         "session_type": "normal",
@@ -63,7 +93,7 @@ pub(super) fn ready(
         "presences": [],
         "guilds": guilds.iter().map(|id| json!({"id": id.to_string(), "unavailable": true}))
             .collect::<Vec<_>>(),
-        "application": {"id": BOT, "flags": 565_248},
+        "application": {"id": BOT, "flags": APPLICATION_FLAGS},
         "_trace": ["[\"emulated\",{}]"],
     });
     let map = body.as_object_mut().expect("an object was just made");
@@ -90,19 +120,23 @@ pub(super) fn ready(
 
 pub(super) fn guild_create(config: &ServerConfig, guild: u64) -> String {
     let id = guild.to_string();
+    let members = Members::of(config, guild);
     let mut body = json!({
         "id": id, "name": format!("Guild {}", guild >> 22), "unavailable": false, "large": false,
-        "owner_id": BOT, "member_count": config.members_per_guild,
-        "joined_at": "2024-01-01T00:00:00.000000+00:00", "preferred_locale": "en-US",
+        "owner_id": BOT, "member_count": members.count,
+        "joined_at": JOINED, "preferred_locale": "en-US",
         "verification_level": 0, "default_message_notifications": 0,
         "explicit_content_filter": 0, "mfa_level": 0, "nsfw_level": 0, "premium_tier": 0,
         "afk_timeout": 300, "system_channel_flags": 0, "premium_progress_bar_enabled": false,
-        "roles": [{"id": id, "name": "@everyone", "color": 0, "hoist": false, "position": 0,
+        "roles": [{"id": id, "name": "@everyone", "color": 0, "colors": {"primary_color": 0,
+                   "secondary_color": null, "tertiary_color": null}, "hoist": false, "position": 0,
                    "permissions": "104324673", "managed": false, "mentionable": false,
                    "flags": 0}],
         "channels": [{"id": (guild + 1).to_string(), "type": 0, "name": "general",
                       "position": 0, "permission_overwrites": [], "topic": null,
                       "last_message_id": null, "parent_id": null, "nsfw": false}],
+        // As without GUILD_PRESENCES or in a very large guild: the bot alone.
+        "members": [members.bot()],
     });
     for list in EMPTY_LISTS {
         body[list] = json!([]);
@@ -117,11 +151,10 @@ pub(super) fn guild_create(config: &ServerConfig, guild: u64) -> String {
 }
 
 /// Lists of a guild that are empty here.
-const EMPTY_LISTS: [&str; 10] = [
+const EMPTY_LISTS: [&str; 9] = [
     "emojis",
     "features",
     "guild_scheduled_events",
-    "members",
     "presences",
     "soundboard_sounds",
     "stage_instances",
@@ -145,35 +178,79 @@ const NULLS: [&str; 11] = [
     "vanity_url_code",
 ];
 
-/// The `n`-th member of a guild.
-pub(super) fn member(guild: u64, n: u64) -> Value {
-    json!({
-        "user": {"id": member_id(guild, n).to_string(), "username": member_name(n),
-                 "discriminator": "0", "global_name": null, "avatar": null},
-        "nick": null, "avatar": null, "roles": [], "flags": 0, "pending": false,
-        "joined_at": "2024-01-01T00:00:00.000000+00:00", "premium_since": null,
-        "deaf": false, "mute": false, "communication_disabled_until": null,
-    })
+/// The members of a guild, by number: invented ones, and the last is the bot itself.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Members {
+    guild: u64,
+    /// How many there are; at least the bot.
+    pub(super) count: u64,
 }
 
-pub(super) fn member_id(guild: u64, n: u64) -> u64 {
-    guild.wrapping_add(1_000).wrapping_add(n)
-}
+impl Members {
+    pub(super) fn of(config: &ServerConfig, guild: u64) -> Self {
+        let count = config.members_per_guild.max(1);
+        Self { guild, count }
+    }
 
-pub(super) fn member_name(n: u64) -> String {
-    format!("user{n:05}")
+    fn is_bot(self, n: u64) -> bool {
+        n + 1 == self.count
+    }
+
+    pub(super) fn id(self, n: u64) -> String {
+        if self.is_bot(n) {
+            BOT.to_owned()
+        } else {
+            self.guild.wrapping_add(1_000).wrapping_add(n).to_string()
+        }
+    }
+
+    /// The number of the member with this id.
+    pub(super) fn find(self, id: u64) -> Option<u64> {
+        if id.to_string() == BOT {
+            return Some(self.count - 1);
+        }
+        let n = id.checked_sub(self.guild.wrapping_add(1_000))?;
+        (n + 1 < self.count).then_some(n)
+    }
+
+    pub(super) fn name(self, n: u64) -> String {
+        if self.is_bot(n) {
+            BOT_NAME.to_owned()
+        } else {
+            format!("user{n:05}")
+        }
+    }
+
+    pub(super) fn member(self, n: u64) -> Value {
+        let user = if self.is_bot(n) {
+            json!({"id": BOT, "username": BOT_NAME, "discriminator": "0001", "bot": true,
+                   "global_name": null, "avatar": null})
+        } else {
+            json!({"id": self.id(n), "username": self.name(n), "discriminator": "0",
+                   "global_name": null, "avatar": null})
+        };
+        json!({
+            "user": user, "nick": null, "avatar": null, "roles": [], "flags": 0, "pending": false,
+            "joined_at": JOINED, "premium_since": null, "deaf": false, "mute": false,
+            "communication_disabled_until": null,
+        })
+    }
+
+    pub(super) fn bot(self) -> Value {
+        self.member(self.count - 1)
+    }
 }
 
 pub(super) fn own_voice_state(
-    guild: u64,
+    members: Members,
     channel: Option<u64>,
     session: &str,
     mute: bool,
     deaf: bool,
 ) -> String {
     json!({
-        "guild_id": guild.to_string(), "channel_id": channel.map(|id| id.to_string()),
-        "user_id": BOT, "session_id": session, "self_mute": mute, "self_deaf": deaf,
+        "guild_id": members.guild.to_string(), "channel_id": channel.map(|id| id.to_string()),
+        "user_id": BOT, "member": members.bot(), "session_id": session, "self_mute": mute, "self_deaf": deaf,
         "self_video": false, "mute": false, "deaf": false, "suppress": false,
         "request_to_speak_timestamp": null,
     })

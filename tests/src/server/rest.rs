@@ -1,11 +1,12 @@
-//! The REST side: where the gateway is, and how many sessions may be started.
+//! The REST side: where the gateway is, how many sessions may be started, and who the bot is, which
+//! some libraries ask before they connect.
 
 use std::time::Instant;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::ServerMachine;
 use super::log::Seen;
+use super::{ServerMachine, bodies};
 use crate::scenario::RestFault;
 
 /// How an HTTP answer is delivered.
@@ -36,7 +37,7 @@ pub struct RestResponse {
 }
 
 impl RestResponse {
-    fn json(status: u16, body: &serde_json::Value) -> Self {
+    fn json(status: u16, body: &Value) -> Self {
         Self {
             status,
             headers: vec![("Content-Type", "application/json".to_owned())],
@@ -94,15 +95,23 @@ impl ServerMachine {
         authorization: Option<&str>,
     ) -> RestResponse {
         let path = path.split_once('?').map_or(path, |(path, _)| path);
-        let bot = match path {
-            "/api/v10/gateway" | "/api/v9/gateway" => false,
-            "/api/v10/gateway/bot" | "/api/v9/gateway/bot" => true,
-            _ => return RestResponse::error(404, "404: Not Found", 0),
+        let route = ["/api/v10", "/api/v9"]
+            .iter()
+            .find_map(|base| path.strip_prefix(base));
+        let Some(
+            route @ ("/gateway"
+            | "/gateway/bot"
+            | "/users/@me"
+            | "/applications/@me"
+            | "/oauth2/applications/@me"),
+        ) = route
+        else {
+            return RestResponse::error(404, "404: Not Found", 0);
         };
         if method != "GET" {
             return RestResponse::error(405, "405: Method Not Allowed", 0);
         }
-        if !bot {
+        if route == "/gateway" {
             return RestResponse::json(200, &json!({"url": self.config.main_url}));
         }
         let good = authorization
@@ -111,21 +120,26 @@ impl ServerMachine {
         if !good {
             return RestResponse::error(401, "401: Unauthorized", 0);
         }
+        match route {
+            "/gateway/bot" => RestResponse::json(200, &self.gateway_bot()),
+            "/users/@me" => RestResponse::json(200, &bodies::own_user()),
+            _ => RestResponse::json(200, &bodies::application(&self.config)),
+        }
+    }
+
+    fn gateway_bot(&mut self) -> Value {
         let remaining = self.remaining();
         let reset_after = (self.window_end - self.now).as_millis();
-        RestResponse::json(
-            200,
-            &json!({
-                "url": self.config.main_url,
-                "shards": self.config.shards,
-                "session_start_limit": {
-                    "total": self.config.total,
-                    "remaining": remaining,
-                    "reset_after": u64::try_from(reset_after).unwrap_or(u64::MAX),
-                    "max_concurrency": self.config.max_concurrency,
-                },
-            }),
-        )
+        json!({
+            "url": self.config.main_url,
+            "shards": self.config.shards,
+            "session_start_limit": {
+                "total": self.config.total,
+                "remaining": remaining,
+                "reset_after": u64::try_from(reset_after).unwrap_or(u64::MAX),
+                "max_concurrency": self.config.max_concurrency,
+            },
+        })
     }
 }
 
