@@ -14,6 +14,7 @@
 
 mod commands;
 mod identify;
+mod members;
 mod messages;
 mod states;
 #[cfg(test)]
@@ -24,6 +25,7 @@ use std::time::{Duration, Instant};
 
 use self::commands::Pending;
 use self::identify::IdentifyTurns;
+use self::members::Collections;
 pub use self::messages::{
     FleetAction, FleetConfig, FleetInput, ShardPlan, ShardReport, ShardStart, ShardTemplate,
     Shards, ToShard,
@@ -105,6 +107,8 @@ pub struct FleetMachine {
     spent_said: bool,
     pending: BTreeMap<CommandId, Pending>,
     questions: BTreeMap<CommandId, Question>,
+    /// Members that shards have still to gather.
+    collections: Collections,
     out: VecDeque<FleetAction>,
     drained: bool,
 }
@@ -134,6 +138,7 @@ impl FleetMachine {
             spent_said: false,
             pending: BTreeMap::new(),
             questions: BTreeMap::new(),
+            collections: Collections::default(),
             out: VecDeque::new(),
             drained: true,
         }
@@ -214,6 +219,7 @@ impl FleetMachine {
             } => {
                 self.command(id, to, &command, if_not_ready);
             }
+            FleetInput::CollectMembers { id, request } => self.collect_members(id, request),
             FleetInput::AskForStates { id, filter } => self.ask_for_states(id, filter),
             FleetInput::Stop(how) => self.stop(how, StopReason::Requested),
             FleetInput::Tick => {}
@@ -436,6 +442,7 @@ impl FleetMachine {
                 self.free_place(shard);
             }
             ShardReport::Answer { id, answer } => self.answered(shard.number(), id, answer),
+            ShardReport::Members { id, result } => self.members_collected(shard, id, result),
             ShardReport::Stopped { why, state } => self.shard_stopped(shard, why, state),
             ShardReport::State { state } => self.state_known(shard, &state),
             ShardReport::Vanished { state } => self.vanished(shard, state),
@@ -508,6 +515,7 @@ impl FleetMachine {
     fn leave(&mut self, shard: ShardId, error: CommandError) {
         self.free_place(shard);
         self.set_up(shard, false);
+        self.end_collections(Some(shard));
         if let Some(turns) = &mut self.turns {
             turns.withdraw(shard);
         }
@@ -611,6 +619,7 @@ impl FleetMachine {
             self.answer(id, Answer::Refused(CommandError::Stopped));
         }
         self.answer_questions(|_| true);
+        self.end_collections(None);
         let states = self.states();
         self.out
             .push_back(FleetAction::Emit(Event::Stopped { why, states }));

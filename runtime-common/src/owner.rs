@@ -9,12 +9,15 @@ use std::time::Instant;
 use rustls::ClientConfig;
 use shardwright_core::{
     Answer, Command, CommandError, CommandId, Event, FetchFault, FleetAction, FleetInput,
-    FleetMachine, IfNotReady, ShardFilter, ShardId, ShardState, Shards, Stop, StopReason, ToShard,
-    Wait,
+    FleetMachine, GuildMembers, GuildMembersRequest, IfNotReady, RequestMembersError, ShardFilter,
+    ShardId, ShardState, Shards, Stop, StopReason, ToShard, Wait,
 };
 
 use crate::inbox::{Inbox, Sender, inbox};
 use crate::{Mailboxes, Seat, fetch_on_thread};
+
+/// How a request for members ended.
+pub(crate) type Members = Result<GuildMembers, RequestMembersError>;
 
 /// What the handles of a bot want of it.
 pub(crate) enum Order {
@@ -23,6 +26,10 @@ pub(crate) enum Order {
         command: Command,
         /// [`Answer::Accepted`] and how it ended, or only how it ended.
         reply: Sender<Answer>,
+    },
+    Members {
+        request: GuildMembersRequest,
+        reply: Sender<Members>,
     },
     States {
         filter: ShardFilter,
@@ -48,6 +55,7 @@ pub struct Owner {
     last_id: u64,
     replies: BTreeMap<CommandId, Sender<Answer>>,
     questions: BTreeMap<CommandId, Sender<Vec<ShardState>>>,
+    collections: BTreeMap<CommandId, Sender<Members>>,
     ends: Vec<Sender<Vec<ShardState>>>,
     started: Option<Sender<Result<(), FetchFault>>>,
     end: Arc<OnceLock<Vec<ShardState>>>,
@@ -87,6 +95,7 @@ impl Owner {
             last_id: 0,
             replies: BTreeMap::new(),
             questions: BTreeMap::new(),
+            collections: BTreeMap::new(),
             ends: Vec::new(),
             started: Some(started),
             end,
@@ -144,6 +153,10 @@ impl Owner {
                     if_not_ready,
                 }
             }
+            Some(Order::Members { request, reply }) => {
+                self.collections.insert(id, reply);
+                FleetInput::CollectMembers { id, request }
+            }
             Some(Order::States { filter, reply }) => {
                 self.questions.insert(id, reply);
                 FleetInput::AskForStates { id, filter }
@@ -186,6 +199,11 @@ impl Owner {
                     }
                 }
                 FleetAction::Answer { id, answer } => self.answer(id, answer),
+                FleetAction::Members { id, result } => {
+                    if let Some(reply) = self.collections.remove(&id) {
+                        reply.send(result);
+                    }
+                }
                 FleetAction::States { id, states } => {
                     if let Some(reply) = self.questions.remove(&id) {
                         reply.send(states);

@@ -29,10 +29,11 @@ mod turns;
 pub use shardwright_core::{
     Activity, ActivityKind, ApiBase, ChannelId, ChannelInfoField, CloseCode, Command, CommandError,
     Compression, ConnId, DisconnectReason, Dispatch, Event, EventFilter, EventId, FetchFault,
-    GatewayInfo, GuildId, Intents, Members, Next, Nonce, ParseActivityKindError, ParseStatusError,
-    Problem, RequestGuildMembers, SessionLoss, SessionStartLimit, ShardFilter, ShardId,
-    ShardLimits, ShardPlan, ShardState, Shards, Status, StatusUpdate, StopReason, Token,
-    TransportFault, UserId, VoiceStateUpdate,
+    GatewayInfo, GuildId, GuildMembers, GuildMembersRequest, Intents, Members, Next, Nonce,
+    ParseActivityKindError, ParseStatusError, Problem, RawJson, RequestGuildMembers,
+    RequestMembersError, SessionLoss, SessionStartLimit, ShardFilter, ShardId, ShardLimits,
+    ShardPlan, ShardState, Shards, Status, StatusUpdate, StopReason, Token, TransportFault, UserId,
+    VoiceStateUpdate,
 };
 pub use shardwright_runtime::{
     Accepted, Acknowledge, AcknowledgeError, Bot, ConnectError, Events, Options, Overflow,

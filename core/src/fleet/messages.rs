@@ -2,9 +2,9 @@
 
 use crate::{
     Action, Answer, ApiBase, Command, CommandId, Compression, ConnId, Event, EventFilter,
-    FetchFault, GatewayInfo, GatewayRequest, GatewayUrl, GuildId, IfNotReady, Input, Intents,
-    ShardConfig, ShardFilter, ShardId, ShardLimits, ShardState, StatusUpdate, Stop, StopReason,
-    Token, Wait,
+    FetchFault, GatewayInfo, GatewayRequest, GatewayUrl, GuildId, GuildMembers,
+    GuildMembersRequest, IfNotReady, Input, Intents, RequestMembersError, ShardConfig, ShardFilter,
+    ShardId, ShardLimits, ShardState, StatusUpdate, Stop, StopReason, Token, Wait,
 };
 
 /// Which shards a bot runs here.
@@ -143,6 +143,13 @@ pub enum FleetInput {
         /// What to do on a shard that is not READY.
         if_not_ready: IfNotReady,
     },
+    /// The bot wants members of a guild, and the whole answer in one piece.
+    CollectMembers {
+        /// The caller's number for it.
+        id: CommandId,
+        /// What is asked for.
+        request: GuildMembersRequest,
+    },
     /// The bot wants to know the states of its shards.
     AskForStates {
         /// The caller's number for it.
@@ -192,6 +199,13 @@ pub enum ShardReport {
         why: StopReason,
         /// Its final state.
         state: ShardState,
+    },
+    /// The answer to [`ToShard::CollectMembers`]. A runtime says so itself; no action does.
+    Members {
+        /// The caller's number.
+        id: CommandId,
+        /// All of it, or why not.
+        result: Result<GuildMembers, RequestMembersError>,
     },
     /// The answer to [`ToShard::ReportState`]. A runtime says so itself; no action does.
     State {
@@ -246,6 +260,13 @@ pub enum ToShard {
         /// What to do if it is not READY.
         if_not_ready: IfNotReady,
     },
+    /// Gather these members: for the [`MemberCollector`](crate::MemberCollector) beside its machine.
+    CollectMembers {
+        /// The caller's number for it.
+        id: CommandId,
+        /// What is asked for.
+        request: GuildMembersRequest,
+    },
     /// Say what its next life would go on from, once its machine knows what the consumer has handled.
     ReportState,
     /// End.
@@ -267,7 +288,7 @@ impl ToShard {
                 command,
                 if_not_ready,
             },
-            Self::ReportState => return None,
+            Self::CollectMembers { .. } | Self::ReportState => return None,
             Self::Stop(how) => Input::Stop(how),
         })
     }
@@ -306,6 +327,13 @@ pub enum FleetAction {
         id: CommandId,
         /// Its fate so far.
         answer: Answer,
+    },
+    /// The answer to [`FleetInput::CollectMembers`]: exactly one.
+    Members {
+        /// The caller's number for it.
+        id: CommandId,
+        /// All of it, or why not.
+        result: Result<GuildMembers, RequestMembersError>,
     },
     /// The answer to [`FleetInput::AskForStates`].
     States {

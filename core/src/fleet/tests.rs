@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::{
-    Command, ConnId, FleetAction, IfNotReady, Intents, SessionStartLimit, ShardFilter, ShardLimits,
-    StatusUpdate, Token,
+    Command, ConnId, FleetAction, GuildMembers, IfNotReady, Intents, RequestMembersError,
+    SessionStartLimit, ShardFilter, ShardLimits, StatusUpdate, Token,
 };
 
 struct World {
@@ -22,6 +22,7 @@ struct World {
     events: Vec<(Duration, Event<'static>)>,
     answers: Vec<(u64, Answer)>,
     states: Vec<(u64, Vec<ShardState>)>,
+    members: Vec<(u64, Result<GuildMembers, RequestMembersError>)>,
     started: Vec<u32>,
     wait: Wait,
 }
@@ -49,6 +50,7 @@ impl World {
             events: Vec::new(),
             answers: Vec::new(),
             states: Vec::new(),
+            members: Vec::new(),
             started: Vec::new(),
             wait: Wait::For(WaitFor::Start),
         }
@@ -101,11 +103,15 @@ impl World {
                             let report = ShardReport::State { state };
                             inputs.push(FleetInput::Report { shard, report });
                         }
+                        ToShard::CollectMembers { .. } => {
+                            self.told.push((shard.number(), "members".into()))
+                        }
                         ToShard::Command { .. } => {
                             self.told.push((shard.number(), "command".into()))
                         }
                     },
                     FleetAction::Answer { id, answer } => self.answers.push((id.0, answer)),
+                    FleetAction::Members { id, result } => self.members.push((id.0, result)),
                     FleetAction::States { id, states } => self.states.push((id.0, states)),
                     FleetAction::Emit(event) => self.events.push((self.now - self.began, event)),
                 }
