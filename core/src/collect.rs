@@ -4,6 +4,7 @@
 //! to its commands ([`MemberCollector::answered`]), gives its commands to the machine, and wakes it in time.
 //! The chunks reach the consumer as ordinary events all the same.
 
+mod collection;
 mod part;
 mod raw_json;
 mod request;
@@ -11,9 +12,8 @@ mod request;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use serde::Deserialize;
-
-use self::part::{ChunkBody, Part, Stage, Taken};
+use self::collection::Collection;
+use self::part::{ChunkBody, Part, RateLimited, Stage, Taken};
 pub use self::raw_json::RawJson;
 pub use self::request::{GuildMembers, GuildMembersRequest, RequestMembersError};
 use crate::rng::Rng;
@@ -75,19 +75,6 @@ pub enum CollectAction {
     },
     /// Nothing more to do for now: ends the drain. [`MemberCollector::handle_tick`] is due then.
     Wait(Option<Instant>),
-}
-
-#[derive(Debug)]
-struct Collection {
-    id: CommandId,
-    request: GuildMembersRequest,
-    /// `None`: never.
-    deadline: Option<Instant>,
-    /// Those batches that were handed over, in order.
-    parts: Vec<Part>,
-    complete: usize,
-    again: BTreeMap<usize, Instant>,
-    bytes: usize,
 }
 
 #[derive(Debug)]
@@ -156,15 +143,7 @@ impl MemberCollector {
             return self.out.push_back(CollectAction::Done { id, result });
         }
         self.last_key += 1;
-        let collection = Collection {
-            id,
-            deadline: now.checked_add(request.time_allowed),
-            request,
-            parts: Vec::new(),
-            complete: 0,
-            again: BTreeMap::new(),
-            bytes: 0,
-        };
+        let collection = Collection::new(now, id, request);
         self.open.insert(self.last_key, collection);
         self.advance(now);
     }
@@ -471,53 +450,6 @@ impl MemberCollector {
         if let Some(open) = self.open.remove(&key) {
             let id = open.id;
             self.out.push_back(CollectAction::Done { id, result });
-        }
-    }
-}
-
-impl Collection {
-    /// The batch that may be asked for now.
-    fn next(&self, now: Instant) -> Option<usize> {
-        let again = self.again.iter().find(|(_, at)| **at <= now);
-        let fresh = (self.parts.len() < self.request.batches()).then_some(self.parts.len());
-        again.map(|(index, _)| *index).or(fresh)
-    }
-
-    fn wants_more(&self) -> bool {
-        !self.again.is_empty() || self.parts.len() < self.request.batches()
-    }
-
-    fn timed_out(&self) -> RequestMembersError {
-        let all_asked = self.parts.len() == self.request.batches();
-        let expected: Option<u32> = self.parts.iter().map(Part::expected).sum();
-        RequestMembersError::TimedOut {
-            received: self.parts.iter().map(Part::received).sum(),
-            expected: expected.filter(|_| all_asked),
-        }
-    }
-}
-
-/// A `RATE_LIMITED`, as far as it says whose it is.
-#[derive(Deserialize)]
-struct RateLimited {
-    opcode: u64,
-    retry_after: f64,
-    meta: Meta,
-}
-
-#[derive(Deserialize)]
-struct Meta {
-    #[serde(default)]
-    nonce: Option<String>,
-}
-
-impl RateLimited {
-    /// What makes no sense counts as no pause: such a request is repeated once all the same.
-    fn retry_after(&self) -> Duration {
-        match Duration::try_from_secs_f64(self.retry_after) {
-            Ok(pause) => pause,
-            Err(_) if self.retry_after > 0.0 => Duration::MAX,
-            Err(_) => Duration::ZERO,
         }
     }
 }

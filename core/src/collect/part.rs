@@ -1,7 +1,7 @@
-//! One request on the wire and the chunks of its answer.
+//! One request on the wire and what may answer it: chunks, or a refusal.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -166,4 +166,29 @@ fn list(raw: Option<&RawValue>) -> Option<Vec<RawJson>> {
         || Some(Vec::new()),
         |raw| serde_json::from_str(raw.get()).ok(),
     )
+}
+
+/// A `RATE_LIMITED`, as far as it says whose it is.
+#[derive(Deserialize)]
+pub(super) struct RateLimited {
+    pub(super) opcode: u64,
+    retry_after: f64,
+    pub(super) meta: Meta,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Meta {
+    #[serde(default)]
+    pub(super) nonce: Option<String>,
+}
+
+impl RateLimited {
+    /// What makes no sense counts as no pause: such a request is repeated once all the same.
+    pub(super) fn retry_after(&self) -> Duration {
+        match Duration::try_from_secs_f64(self.retry_after) {
+            Ok(pause) => pause,
+            Err(_) if self.retry_after > 0.0 => Duration::MAX,
+            Err(_) => Duration::ZERO,
+        }
+    }
 }
