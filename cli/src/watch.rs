@@ -16,7 +16,7 @@ use crate::args::{Format, Until, WatchArgs};
 use crate::commands::{self, Order};
 use crate::screen::{Counts, Screen};
 use crate::signals::Interrupts;
-use crate::{INTERRUPTED, Outcome, emulate, gateway, status};
+use crate::{INTERRUPTED, Outcome, emulate, gateway, lines, status};
 
 pub(crate) async fn run(args: WatchArgs, verbose: u8) -> Outcome {
     let usage_error = |what: &str| {
@@ -307,6 +307,15 @@ impl Watch {
                         // Nobody listens any more once the bot has ended.
                         let _ = tell.send(answer);
                     }
+                });
+            }
+            Ok(Order::Collect { nonce, request }) => {
+                let shard = self.numbers(&Shards::Guild(request.guild)).pop().flatten();
+                let (bot, tell) = (self.bot.clone(), tell.clone());
+                tokio::spawn(async move {
+                    let guild = request.guild;
+                    let members = bot.request_members(request).await;
+                    let _ = tell.send(lines::members_line(shard, guild, nonce, &members));
                 });
             }
             Ok(Order::States(filter)) => {

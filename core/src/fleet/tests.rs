@@ -1,5 +1,7 @@
 //! The fleet in virtual time, with shards that answer at once.
 
+mod members;
+
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
