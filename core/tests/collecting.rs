@@ -50,7 +50,9 @@ fn a_duplicate_is_ignored() {
     let mut desk = Desk::up();
     desk.ask(1, by_prefix());
     desk.chunk(0, 0, 2, &[1]);
+    let memory = desk.collector.memory();
     desk.chunk(0, 0, 2, &[1]);
+    assert_eq!(desk.collector.memory(), memory);
     assert!(desk.done.is_empty());
     desk.chunk(0, 1, 2, &[2]);
     assert_eq!(desk.members_of(1), [1, 2]);
@@ -244,6 +246,16 @@ fn a_lost_session_ends_it_at_once() {
 }
 
 #[test]
+fn what_the_lost_session_has_begun_to_answer_ends_though_nothing_says_that_it_left() {
+    let mut desk = Desk::up();
+    desk.flush = false;
+    desk.ask(1, by_prefix());
+    desk.chunk(0, 0, 2, &[1]);
+    desk.text(r#"{"t":null,"s":null,"op":9,"d":false}"#);
+    assert_eq!(desk.end_of(1), &Err(RequestMembersError::SessionLost));
+}
+
+#[test]
 fn what_the_lost_session_was_not_asked_is_asked_in_the_next() {
     let mut desk = Desk::up();
     desk.text(r#"{"t":null,"s":null,"op":7,"d":null}"#);
@@ -297,6 +309,40 @@ fn a_deadline_tells_how_much_has_come() {
         "1 of 3 chunks came in time; allow more time"
     );
     assert_eq!(desk.end_of(1), &Err(error));
+}
+
+#[test]
+fn absurd_counts_add_up_to_no_more_than_a_number_holds() {
+    let mut desk = Desk::up();
+    desk.ask(1, by_ids(200).time_allowed(secs(5)));
+    desk.chunk(0, u32::MAX - 1, u32::MAX, &[1]);
+    desk.chunk(1, 0, u32::MAX, &[2]);
+    desk.pass(secs(5));
+    let (received, expected) = (2, Some(u32::MAX));
+    let error = RequestMembersError::TimedOut { received, expected };
+    assert_eq!(desk.end_of(1), &Err(error));
+}
+
+#[test]
+fn a_request_that_left_twice_is_answered_once() {
+    let mut desk = Desk::up();
+    desk.flush = false;
+    desk.ask(1, everyone());
+    // It arrived, but that is not known when the line breaks: it is sent again after the resume.
+    let conn = desk.conn.unwrap();
+    desk.tell(Input::Closed { conn, code: None });
+    desk.flush = true;
+    desk.reconnect();
+    desk.chunk(0, 0, 2, &[1]);
+    desk.event("RESUMED", "null");
+    assert_eq!(desk.asked.len(), 2);
+    let nonce = desk.nonce(0);
+    assert_eq!(desk.nonce(1), nonce);
+    desk.event("RATE_LIMITED", &rate_limited(8, "3000", Some(&nonce)));
+    desk.chunk(0, 1, 2, &[2]);
+    assert_eq!(desk.members_of(1), [1, 2]);
+    desk.pass(secs(60));
+    assert_eq!(desk.asked.len(), 2);
 }
 
 #[test]

@@ -49,9 +49,12 @@ impl Collection {
 
     pub(super) fn timed_out(&self) -> RequestMembersError {
         let all_asked = self.parts.len() == self.request.batches();
-        let expected: Option<u32> = self.parts.iter().map(Part::expected).sum();
+        // Counts are the gateway's word: they may add up to anything.
+        let add = |sum: u32, part: &Part| Some(sum.saturating_add(part.expected()?));
+        let expected = self.parts.iter().try_fold(0, add);
+        let received = self.parts.iter().map(Part::received);
         RequestMembersError::TimedOut {
-            received: self.parts.iter().map(Part::received).sum(),
+            received: received.fold(0, u32::saturating_add),
             expected: expected.filter(|_| all_asked),
         }
     }
