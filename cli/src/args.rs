@@ -166,6 +166,9 @@ pub(crate) struct WatchArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) state: Option<PathBuf>,
     /// Read commands as JSON lines from standard input
+    ///
+    /// Such as {"do":"status_update","status":"idle"}. A guild_request_members with "collect":true is
+    /// answered with one `members` line when all chunks are in.
     #[arg(long)]
     pub(crate) stdin: bool,
     /// Events count as handled only by the `ack` command, not when their line has left

@@ -3,8 +3,9 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use shardwright_tokio::{
-    Activity, ActivityKind, ChannelId, Command, GuildId, Members, Nonce, RequestGuildMembers,
-    ShardFilter, ShardId, ShardState, Shards, Status, StatusUpdate, UserId, VoiceStateUpdate,
+    Activity, ActivityKind, ChannelId, Command, GuildId, GuildMembersRequest, Members, Nonce,
+    RequestGuildMembers, ShardFilter, ShardId, ShardState, Shards, Status, StatusUpdate, UserId,
+    VoiceStateUpdate,
 };
 
 #[derive(Debug, Deserialize)]
@@ -42,6 +43,8 @@ pub(crate) enum Wish {
         presences: bool,
         #[serde(default)]
         nonce: Option<String>,
+        #[serde(default)]
+        collect: bool,
     },
     RequestSoundboardSounds {
         guild_ids: Vec<GuildId>,
@@ -125,6 +128,11 @@ pub(crate) enum Order {
         nonce: Option<String>,
         command: Command,
         to: Shards,
+    },
+    /// Members, all chunks of the answer in one line.
+    Collect {
+        nonce: Option<String>,
+        request: GuildMembersRequest,
     },
     Disconnect {
         keep: bool,
@@ -212,6 +220,7 @@ pub(crate) fn read(line: &str) -> Result<Order, String> {
             user_ids,
             presences,
             nonce,
+            collect,
         } => {
             let who = match (user_ids, query) {
                 (Some(_), Some(_)) => return Err("give query or user_ids, not both".to_owned()),
@@ -221,6 +230,10 @@ pub(crate) fn read(line: &str) -> Result<Order, String> {
                     limit,
                 },
             };
+            if collect {
+                let request = GuildMembersRequest::new(guild_id, who).presences(presences);
+                return Ok(Order::Collect { nonce, request });
+            }
             let mut request = RequestGuildMembers::new(guild_id, who).presences(presences);
             if let Some(nonce) = &nonce {
                 request =
@@ -304,6 +317,7 @@ mod tests {
             r#"{"do":"voice_state_update","guild_id":"41771983423143937","channel_id":null,"mute":false,"deaf":true}"#,
             r#"{"do":"guild_request_members","guild_id":"41771983423143937","query":"","limit":0,"nonce":"n"}"#,
             r#"{"do":"guild_request_members","guild_id":"41771983423143937","user_ids":["1"]}"#,
+            r#"{"do":"guild_request_members","guild_id":"41771983423143937","user_ids":["1"],"nonce":"n","collect":true}"#,
             r#"{"do":"request_soundboard_sounds","guild_ids":["41771983423143937"]}"#,
             r#"{"do":"send","shard":0,"payload":{"op":3,"d":{"since":null}}}"#,
             r#"{"do":"shard_states","match":["all"]}"#,
@@ -337,6 +351,8 @@ mod tests {
             r#"{"do":"remove_shards"}"#,
             r#"{"do":"re_shard","to":-1}"#,
             r#"{"do":"guild_request_members","guild_id":"abc"}"#,
+            r#"{"do":"guild_request_members","guild_id":"1","collect":"yes"}"#,
+            r#"{"do":"guild_request_members","guild_id":"1","query":"a","user_ids":["1"],"collect":true}"#,
         ] {
             assert!(read(line).is_err(), "{line}");
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use shardwright_tokio::{Event, StopReason};
+use shardwright_tokio::{Event, GuildId, GuildMembers, RequestMembersError, StopReason};
 
 /// A JSON line of an event; `None` for those that are shown only with `-v`.
 pub(crate) fn json_line(
@@ -132,6 +132,32 @@ fn starts_spent(reset_after: Duration, waiting: u32, kept_back: u32) -> String {
         kept => format!(" ({kept} are kept back: starts look like a crash loop)"),
     };
     format!("no session starts left{kept}: {waiting} shards wait {seconds} s for the reset")
+}
+
+/// The answer to a request for members, in one piece. `nonce` is the caller's; without one, that of the
+/// first chunks.
+pub(crate) fn members_line(
+    shard: Option<u32>,
+    guild: GuildId,
+    nonce: Option<String>,
+    result: &Result<GuildMembers, RequestMembersError>,
+) -> Value {
+    let mut line = json!({"type":"members","shard":shard,"guild_id":guild,"nonce":nonce,
+        "complete":result.is_ok(),"members":[],"not_found":[]});
+    match result {
+        Ok(found) => {
+            if nonce.is_none() {
+                line["nonce"] = json!(found.nonces.first());
+            }
+            line["members"] = json!(found.members);
+            line["not_found"] = json!(found.not_found);
+            if !found.presences.is_empty() {
+                line["presences"] = json!(found.presences);
+            }
+        }
+        Err(error) => line["why"] = error.to_string().into(),
+    }
+    line
 }
 
 fn code_of(why: &StopReason) -> Option<u16> {

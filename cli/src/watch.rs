@@ -17,7 +17,7 @@ use crate::args::{Format, Until, WatchArgs};
 use crate::commands::{self, Order};
 use crate::screen::{Counts, Screen};
 use crate::signals::Interrupts;
-use crate::{INTERRUPTED, Outcome, emulate, gateway, status};
+use crate::{INTERRUPTED, Outcome, emulate, gateway, lines, status};
 
 pub(crate) async fn run(args: WatchArgs, verbose: u8) -> Outcome {
     let usage_error = |what: &str| {
@@ -310,6 +310,14 @@ impl Watch {
                         Ok(()) => shards.into_iter().map(sent).collect(),
                         Err(error) => vec![rejected(&format!("op {op}"), &error)],
                     }
+                });
+            }
+            Ok(Order::Collect { nonce, request }) => {
+                let shard = self.numbers(&Shards::Guild(request.guild)).pop().flatten();
+                self.then_tell(tell, |bot| async move {
+                    let guild = request.guild;
+                    let members = bot.request_members(request).await;
+                    Some(lines::members_line(shard, guild, nonce, &members))
                 });
             }
             Ok(Order::States(filter)) => self.then_tell(tell, |bot| async move {

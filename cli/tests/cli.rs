@@ -3,6 +3,7 @@
 use std::io::BufRead;
 use std::time::Duration;
 
+use serde_json::Value;
 use shardwright_testkit::emulator::{DONE, Emulator};
 use shardwright_testkit::scenario::Effect;
 use shardwright_testkit::server::{Seen, ServerConfig, Target, Tokens};
@@ -175,6 +176,61 @@ fn commands_come_on_standard_input() {
     assert!(stopped["states"][0]["session_id"].is_string(), "{stopped}");
     watch.line("summary");
     assert_eq!(watch.child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn members_are_collected_into_one_line() {
+    let emulator = emulator(|config| {
+        config.members_per_guild = 30;
+        config.members_per_chunk = 10;
+    });
+    let mut watch = watching(&emulator, &["--stdin", "--intents", "all"]);
+    watch.line("connected_all_shards");
+    let guild = "41771983423143937";
+    let ask = |more: &str| {
+        format!(r#"{{"do":"guild_request_members","guild_id":"{guild}","collect":true{more}}}"#)
+    };
+    watch.say(&ask(""));
+    let line = watch.line("members");
+    assert_eq!(
+        (&line["shard"], &line["guild_id"]),
+        (&0.into(), &guild.into())
+    );
+    assert_eq!(
+        (&line["complete"], &line["why"]),
+        (&true.into(), &Value::Null)
+    );
+    assert_eq!(line["members"].as_array().unwrap().len(), 30);
+    assert_eq!(line["members"][28]["user"]["username"], "user00028");
+    assert_eq!(
+        line["members"][29]["user"]["username"], "emulated",
+        "the bot"
+    );
+    assert_eq!(line["not_found"], serde_json::json!([]));
+    assert!(line["nonce"].is_string() && line["t"].is_u64(), "{line}");
+
+    watch.say(&ask(
+        r#","user_ids":["41771983423144937","5"],"presences":true,"nonce":"mine""#,
+    ));
+    let line = watch.line("members");
+    assert_eq!(line["nonce"], "mine");
+    assert_eq!(line["not_found"], serde_json::json!(["5"]));
+    assert_eq!(line["members"].as_array().unwrap().len(), 1);
+    assert_eq!(line["presences"].as_array().unwrap().len(), 1);
+
+    watch.say(&ask(r#","query":"a","limit":500"#));
+    let line = watch.line("members");
+    assert_eq!(
+        (&line["complete"], &line["nonce"]),
+        (&false.into(), &Value::Null)
+    );
+    assert_eq!(line["members"], serde_json::json!([]));
+    assert!(
+        line["why"].as_str().unwrap().contains("lower the limit"),
+        "{line}"
+    );
+    watch.say(r#"{"do":"disconnect"}"#);
+    watch.line("summary");
 }
 
 #[test]

@@ -25,6 +25,7 @@
 
 mod commands;
 mod identify;
+mod members;
 mod messages;
 mod moving;
 mod planning;
@@ -39,6 +40,7 @@ use std::time::{Duration, Instant};
 
 use self::commands::Pending;
 use self::identify::IdentifyTurns;
+use self::members::Collections;
 pub use self::messages::{
     FleetAction, FleetConfig, FleetError, FleetInput, GateRequest, KnownStarts, ReShardPolicy,
     ShardPlan, ShardReport, ShardStart, ShardTemplate, Shards, ToShard,
@@ -104,6 +106,8 @@ pub struct FleetMachine {
     questions: BTreeMap<CommandId, Question>,
     removals: BTreeMap<CommandId, Removal>,
     re_shard: Option<ReShard>,
+    /// Members that shards have still to gather.
+    collections: Collections,
     out: VecDeque<FleetAction>,
     drained: bool,
 }
@@ -136,6 +140,7 @@ impl FleetMachine {
             questions: BTreeMap::new(),
             removals: BTreeMap::new(),
             re_shard: None,
+            collections: Collections::default(),
             out: VecDeque::new(),
             drained: true,
         }
@@ -238,6 +243,7 @@ impl FleetMachine {
                     }));
                 }
             }
+            FleetInput::CollectMembers { id, request } => self.collect_members(id, request),
             FleetInput::Stop(how) => self.stop(how, StopReason::Requested),
             FleetInput::Tick => {}
         }
@@ -345,6 +351,7 @@ impl FleetMachine {
                 self.look_at_the_coming();
             }
             ShardReport::Answer { id, answer } => self.answered(shard, id, answer),
+            ShardReport::Members { id, result } => self.members_collected(shard, id, result),
             ShardReport::State { state } => self.state_known(shard, &state),
             ShardReport::Vanished { state } => self.vanished(shard, state),
             ShardReport::Stopped { why, state } => self.shard_stopped(shard, why, state),
@@ -442,6 +449,7 @@ impl FleetMachine {
         self.answer_questions(|_| true);
         self.answer_removals(|_| true);
         self.forget_re_shard(FleetError::Stopped);
+        self.end_collections(None);
         let states = self.states();
         self.out
             .push_back(FleetAction::Emit(Event::Stopped { why, states }));

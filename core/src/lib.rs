@@ -180,6 +180,7 @@ pub use token::{Token, TokenError};
 mod ack_log;
 mod action;
 mod backoff;
+mod collect;
 mod dispatch;
 mod event;
 mod fleet;
@@ -196,6 +197,9 @@ mod timer;
 
 pub(crate) use ack_log::AckLog;
 pub use action::{Action, Answer, Misuse, Wait, WaitFor};
+pub use collect::{
+    CollectAction, GuildMembers, GuildMembersRequest, MemberCollector, RawJson, RequestMembersError,
+};
 pub use dispatch::Dispatch;
 pub use event::{
     DisconnectReason, Event, EventId, Next, Problem, SentKind, SessionLoss, StopReason,

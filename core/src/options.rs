@@ -80,7 +80,18 @@ impl EventFilter {
         Self(Some(Arc::new(names.into_iter().map(Into::into).collect())))
     }
 
-    pub(crate) fn wants(&self, name: &str) -> bool {
+    /// These events too, if it leaves any out.
+    #[must_use]
+    pub fn and<N: Into<Box<str>>>(self, names: impl IntoIterator<Item = N>) -> Self {
+        let Some(wanted) = self.0 else { return self };
+        let mut wanted = (*wanted).clone();
+        wanted.extend(names.into_iter().map(Into::into));
+        Self(Some(Arc::new(wanted)))
+    }
+
+    /// Whether events of this name are handed over.
+    #[must_use]
+    pub fn wants(&self, name: &str) -> bool {
         self.0.as_ref().is_none_or(|names| names.contains(name))
     }
 }

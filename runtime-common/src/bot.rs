@@ -4,8 +4,9 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use shardwright_core::{
-    Answer, ChannelInfoField, Command, CommandError, FleetError, GuildId, RequestGuildMembers,
-    ShardFilter, ShardState, Shards, StatusUpdate, Stop, VoiceStateUpdate,
+    Answer, ChannelInfoField, Command, CommandError, FleetError, GuildId, GuildMembers,
+    GuildMembersRequest, RequestGuildMembers, RequestMembersError, ShardFilter, ShardState, Shards,
+    StatusUpdate, Stop, VoiceStateUpdate,
 };
 
 use crate::inbox::{Inbox, Sender, inbox};
@@ -99,7 +100,8 @@ impl Bot {
             .await
     }
 
-    /// Asks for members of a guild; they come as `GUILD_MEMBERS_CHUNK` events.
+    /// Asks for members of a guild; they come as `GUILD_MEMBERS_CHUNK` events. For the whole answer in one
+    /// piece use [`request_members`](Self::request_members).
     ///
     /// # Errors
     /// A value that Discord refuses, or a guild of a shard that does not run here.
@@ -109,6 +111,35 @@ impl Bot {
     ) -> Result<Accepted, CommandError> {
         self.for_its_guild(Command::request_guild_members(request)?)
             .await
+    }
+
+    /// Asks for members of a guild and waits for the whole answer: all of them
+    /// ([`GuildMembersRequest::everyone`]), those whose user name begins with a prefix, or those with these
+    /// ids, any number of them. Each member is [JSON](shardwright_core::RawJson) as Discord wrote it, to be
+    /// parsed into whatever one likes.
+    ///
+    /// It waits no longer than [`GuildMembersRequest::time_allowed`] (60 s); waiting for a connection, for
+    /// room in the send limit (120 requests a minute and shard) and for its turn counts. The whole list of a
+    /// guild has one turn in 30 s. A lost connection that is resumed does not matter.
+    ///
+    /// The chunks come as `GUILD_MEMBERS_CHUNK` events all the same, unless the filter leaves them out, so go
+    /// on taking events while this waits: a task that does both at once ends in
+    /// [`ConsumerStalled`](RequestMembersError::ConsumerStalled) once its mailbox is full. Dropping the future
+    /// ends only the waiting.
+    ///
+    /// # Errors
+    /// Each says what to do about it: a value that Discord refuses or a guild of a shard that does not run
+    /// here ([`Refused`](RequestMembersError::Refused)), the end of the time, of the session or of the shard,
+    /// Discord's rate limit, a full mailbox, or more than [`GuildMembersRequest::max_bytes`].
+    pub async fn request_members(
+        &self,
+        request: GuildMembersRequest,
+    ) -> Result<GuildMembers, RequestMembersError> {
+        let (reply, mut result) = inbox();
+        self.orders.send(Order::Members { request, reply });
+        // None: the bot has ended, and nobody answers any more.
+        let result = result.next().await;
+        result.unwrap_or(Err(RequestMembersError::ShardStopped))
     }
 
     /// Asks for the soundboard sounds of guilds, all of one shard; they come as `SOUNDBOARD_SOUNDS` events.

@@ -9,6 +9,7 @@
 #[cfg(feature = "async")]
 mod async_driver;
 mod bot;
+mod collecting;
 mod connect;
 mod dial;
 mod events;

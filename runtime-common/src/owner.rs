@@ -9,14 +9,17 @@ use std::time::{Duration, Instant};
 use rustls::ClientConfig;
 use shardwright_core::{
     Answer, Command, CommandError, CommandId, Event, FetchFault, FleetAction, FleetError,
-    FleetInput, FleetMachine, IfNotReady, ShardFilter, ShardId, ShardReport, ShardState, Shards,
-    Stop, StopReason, ToShard, Wait,
+    FleetInput, FleetMachine, GuildMembers, GuildMembersRequest, IfNotReady, RequestMembersError,
+    ShardFilter, ShardId, ShardReport, ShardState, Shards, Stop, StopReason, ToShard, Wait,
 };
 
 use crate::gate::{Gatekeeper, IdentifyGate};
 use crate::inbox::{Inbox, Sender, inbox};
 use crate::saver::Saver;
 use crate::{Mailboxes, Seat, fetch_on_thread};
+
+/// How a request for members ended.
+pub(crate) type Members = Result<GuildMembers, RequestMembersError>;
 
 /// What the handles of a bot want of it.
 pub(crate) enum Order {
@@ -25,6 +28,10 @@ pub(crate) enum Order {
         command: Command,
         /// [`Answer::Accepted`] and how it ended, or only how it ended.
         reply: Sender<Answer>,
+    },
+    Members {
+        request: GuildMembersRequest,
+        reply: Sender<Members>,
     },
     States {
         filter: ShardFilter,
@@ -63,6 +70,7 @@ pub struct Owner {
     replies: BTreeMap<CommandId, Sender<Answer>>,
     questions: BTreeMap<CommandId, Sender<Vec<ShardState>>>,
     changes: BTreeMap<CommandId, Sender<Result<(), FleetError>>>,
+    collections: BTreeMap<CommandId, Sender<Members>>,
     ends: Vec<Sender<Vec<ShardState>>>,
     gatekeeper: Gatekeeper,
     started: Option<Sender<Result<(), FetchFault>>>,
@@ -126,6 +134,7 @@ impl Owner {
             replies: BTreeMap::new(),
             questions: BTreeMap::new(),
             changes: BTreeMap::new(),
+            collections: BTreeMap::new(),
             ends: Vec::new(),
             gatekeeper: Gatekeeper::new(gate),
             started: Some(started),
@@ -233,6 +242,10 @@ impl Owner {
                     if_not_ready,
                 }
             }
+            Some(Order::Members { request, reply }) => {
+                self.collections.insert(id, reply);
+                FleetInput::CollectMembers { id, request }
+            }
             Some(Order::States { filter, reply }) => {
                 self.questions.insert(id, reply);
                 FleetInput::AskForStates { id, filter }
@@ -287,6 +300,11 @@ impl Owner {
                     }
                 }
                 FleetAction::Answer { id, answer } => self.answer(id, answer),
+                FleetAction::Members { id, result } => {
+                    if let Some(reply) = self.collections.remove(&id) {
+                        reply.send(result);
+                    }
+                }
                 FleetAction::AskGate(request) => self.gatekeeper.ask(request, &self.to_fleet),
                 FleetAction::LeaveGate { shard, conn } => self.gatekeeper.leave(shard, conn),
                 FleetAction::PrepareSwap => self.mailboxes.prepare_swap(),

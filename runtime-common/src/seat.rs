@@ -12,6 +12,7 @@ use shardwright_core::{
     ShardReport, ShardStart, ShardState, Stop, ToShard, Wait,
 };
 
+use crate::collecting::{Collecting, Wanted};
 use crate::inbox::{Inbox, Sender};
 use crate::{Mailboxes, Slot};
 
@@ -39,6 +40,7 @@ pub trait Wire {
 #[derive(Debug)]
 pub struct Seat {
     machine: ShardMachine,
+    collecting: Collecting,
     shard: ShardId,
     tls: Arc<ClientConfig>,
     largest: usize,
@@ -56,7 +58,7 @@ pub struct Seat {
 
 impl Seat {
     pub(crate) fn new(
-        start: ShardStart,
+        mut start: ShardStart,
         tls: Arc<ClientConfig>,
         mailboxes: Mailboxes,
         messages: Inbox<ToShard>,
@@ -66,12 +68,14 @@ impl Seat {
         let shard = start.config.shard;
         // A frame's header and a little more than the largest payload.
         let largest = start.config.limits.payload_limit.saturating_add(64 * 1024);
+        let collecting = Collecting::beside(&mut start);
         Self {
             slot: if start.muted {
                 mailboxes.add_muted(shard)
             } else {
                 mailboxes.add(shard)
             },
+            collecting,
             machine: ShardMachine::new(start.config, start.state, start.seed, now),
             shard,
             tls,
@@ -118,7 +122,8 @@ impl Seat {
             Wait::Until(at) => Some(at),
             _ => None,
         };
-        machine.into_iter().chain(self.leaving).min()
+        let members = self.collecting.wake_at();
+        machine.into_iter().chain(self.leaving).chain(members).min()
     }
 
     /// The shard has ended.
@@ -138,6 +143,7 @@ impl Seat {
         if self.wake_at().is_some_and(|at| at <= Instant::now()) {
             // Ticks are rare: this costs nothing an event, and keeps the acknowledged sequence near.
             self.acknowledge(self.mailboxes.handled(self.slot), wire);
+            self.collecting.tick();
             let wall = Some(SystemTime::now());
             self.handle(Input::Tick { wall }, wire);
             self.leave_in_time(wire);
@@ -145,6 +151,7 @@ impl Seat {
         }
         if self.congested && self.mailboxes.poll_room(self.slot, cx).is_ready() {
             self.congested = false;
+            self.collecting.congested(false);
             self.handle(Input::Congested(false), wire);
             return Poll::Ready(());
         }
@@ -164,7 +171,12 @@ impl Seat {
                 let state = self.machine.state();
                 self.report(ShardReport::State { state });
             }
+            Poll::Ready(Some(ToShard::CollectMembers { id, request })) => {
+                self.collecting.begin(id, request);
+                self.serve_collecting(wire);
+            }
             Poll::Ready(Some(message)) => {
+                self.collecting.notice(&message);
                 if matches!(message, ToShard::Stop(_)) {
                     self.leaving = None;
                 }
@@ -183,16 +195,34 @@ impl Seat {
 
     /// Tells the machine what the wire brought, and carries out what it wants.
     pub fn handle(&mut self, input: Input, wire: &mut impl Wire) {
+        self.tell(input, wire);
+        self.serve_collecting(wire);
+    }
+
+    fn tell(&mut self, input: Input, wire: &mut impl Wire) {
         if let Err(misuse) = self.machine.handle(Instant::now(), input) {
             tracing::error!(shard = %self.shard, %misuse, "driver fault");
         }
         self.wait = self.drain(wire);
     }
 
+    /// Does what the collector of members wants.
+    fn serve_collecting(&mut self, wire: &mut impl Wire) {
+        while let Some(wanted) = self.collecting.next() {
+            match wanted {
+                Wanted::Tell(input) => self.tell(input, wire),
+                Wanted::Report(report) => self.report(report),
+            }
+        }
+    }
+
     fn drain(&mut self, wire: &mut impl Wire) -> Wait {
         let mut full = false;
         loop {
             let action = self.machine.poll();
+            if self.collecting.look_at(&action) {
+                continue;
+            }
             let report = ShardReport::from_action(&action);
             match action {
                 Action::Emit(event) => {
@@ -211,6 +241,7 @@ impl Seat {
                     // Only once a drain has ended may the machine be told of the full mailbox.
                     if full && !self.congested {
                         self.congested = true;
+                        self.collecting.congested(true);
                         full = false;
                         if let Err(misuse) =
                             self.machine.handle(Instant::now(), Input::Congested(true))

@@ -29,10 +29,11 @@ mod turns;
 pub use shardwright_core::{
     Activity, ActivityKind, ApiBase, ChannelId, ChannelInfoField, CloseCode, Command, CommandError,
     Compression, ConnId, DisconnectReason, Dispatch, Event, EventFilter, EventId, FetchFault,
-    FleetError, GateRequest, GatewayInfo, GuildId, Intents, KnownStarts, Members, Next, Nonce,
-    ParseActivityKindError, ParseStatusError, Problem, ReShardPolicy, RequestGuildMembers,
-    SessionLoss, SessionStartLimit, ShardFilter, ShardId, ShardLimits, ShardPlan, ShardState,
-    Shards, Status, StatusUpdate, StopReason, Token, TransportFault, UserId, VoiceStateUpdate,
+    FleetError, GateRequest, GatewayInfo, GuildId, GuildMembers, GuildMembersRequest, Intents,
+    KnownStarts, Members, Next, Nonce, ParseActivityKindError, ParseStatusError, Problem, RawJson,
+    ReShardPolicy, RequestGuildMembers, RequestMembersError, SessionLoss, SessionStartLimit,
+    ShardFilter, ShardId, ShardLimits, ShardPlan, ShardState, Shards, Status, StatusUpdate,
+    StopReason, Token, TransportFault, UserId, VoiceStateUpdate,
 };
 pub use shardwright_runtime::{
     Accepted, Acknowledge, AcknowledgeError, Bot, ConnectError, Events, FileStore, IdentifyGate,

@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::ABSURD_TOTAL;
 use crate::{
     Action, Answer, ApiBase, Command, CommandId, Compression, ConnId, Event, EventFilter,
-    FetchFault, GatewayInfo, GatewayRequest, GatewayUrl, GuildId, IfNotReady, Input, Intents,
-    ShardConfig, ShardFilter, ShardId, ShardLimits, ShardState, StatusUpdate, Stop, StopReason,
-    Token, Wait,
+    FetchFault, GatewayInfo, GatewayRequest, GatewayUrl, GuildId, GuildMembers,
+    GuildMembersRequest, IfNotReady, Input, Intents, RequestMembersError, ShardConfig, ShardFilter,
+    ShardId, ShardLimits, ShardState, StatusUpdate, Stop, StopReason, Token, Wait,
 };
 
 /// Which shards a bot runs here.
@@ -272,6 +272,13 @@ pub enum FleetInput {
         /// What to do on a shard that is not READY.
         if_not_ready: IfNotReady,
     },
+    /// The bot wants members of a guild, and the whole answer in one piece.
+    CollectMembers {
+        /// The caller's number for it.
+        id: CommandId,
+        /// What is asked for.
+        request: GuildMembersRequest,
+    },
     /// The bot wants to know the states of its shards.
     AskForStates {
         /// The caller's number for it.
@@ -359,6 +366,13 @@ pub enum ShardReport {
         /// Its final state.
         state: ShardState,
     },
+    /// The answer to [`ToShard::CollectMembers`]. A runtime says so itself; no action does.
+    Members {
+        /// The caller's number.
+        id: CommandId,
+        /// All of it, or why not.
+        result: Result<GuildMembers, RequestMembersError>,
+    },
     /// The answer to [`ToShard::ReportState`]. A runtime says so itself; no action does.
     State {
         /// What its next life would go on from.
@@ -413,6 +427,13 @@ pub enum ToShard {
         /// What to do if it is not READY.
         if_not_ready: IfNotReady,
     },
+    /// Gather these members: for the [`MemberCollector`](crate::MemberCollector) beside its machine.
+    CollectMembers {
+        /// The caller's number for it.
+        id: CommandId,
+        /// What is asked for.
+        request: GuildMembersRequest,
+    },
     /// Say what its next life would go on from, once its machine knows what the consumer has handled.
     ReportState,
     /// End.
@@ -434,7 +455,7 @@ impl ToShard {
                 command,
                 if_not_ready,
             },
-            Self::ReportState => return None,
+            Self::CollectMembers { .. } | Self::ReportState => return None,
             Self::Stop(how) => Input::Stop(how),
         })
     }
@@ -475,6 +496,13 @@ pub enum FleetAction {
         id: CommandId,
         /// Its fate so far.
         answer: Answer,
+    },
+    /// The answer to [`FleetInput::CollectMembers`]: exactly one.
+    Members {
+        /// The caller's number for it.
+        id: CommandId,
+        /// All of it, or why not.
+        result: Result<GuildMembers, RequestMembersError>,
     },
     /// Ask the user's gate. Answer with [`FleetInput::GateOpened`], unless the next one comes first.
     AskGate(GateRequest),

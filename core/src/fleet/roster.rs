@@ -256,6 +256,7 @@ impl FleetMachine {
     pub(super) fn leave(&mut self, id: ShardId, error: CommandError) {
         self.free_place(id);
         self.set_up(id, false);
+        self.end_collections(Some(id));
         self.take_back_turn(id);
         let orphans: Vec<CommandId> = self
             .pending

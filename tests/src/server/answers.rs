@@ -1,7 +1,5 @@
 //! What the gateway answers to commands.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
 use super::client::{Members, Voice, Which};
@@ -10,8 +8,6 @@ use super::log::Violation;
 use super::session::SessionKey;
 use super::{ServerMachine, bodies, intents};
 
-/// A whole member list may be asked for once in this time, per guild.
-const WHOLE_LIST_PAUSE: Duration = Duration::from_secs(30);
 /// Ids answered per request.
 const MAX_IDS: usize = 100;
 /// Members answered to a prefix.
@@ -166,7 +162,7 @@ impl ServerMachine {
         let again = self
             .whole_lists
             .get(&guild)
-            .map(|last| *last + WHOLE_LIST_PAUSE)
+            .map(|last| *last + self.config.whole_list_pause)
             .filter(|again| *again > self.now);
         let Some(again) = again else {
             self.whole_lists.insert(guild, self.now);

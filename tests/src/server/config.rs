@@ -73,6 +73,8 @@ pub struct ServerConfig {
     pub members_per_guild: u64,
     /// Members in one GUILD_MEMBERS_CHUNK.
     pub members_per_chunk: u64,
+    /// How long a guild's whole member list may not be asked for again.
+    pub whole_list_pause: Duration,
     /// Bytes READY is filled up with.
     pub ready_filler: usize,
     /// Bytes each GUILD_CREATE is filled up with.
@@ -132,6 +134,7 @@ impl Default for ServerConfig {
             guilds_per_shard: 3,
             members_per_guild: 25,
             members_per_chunk: 1000,
+            whole_list_pause: Duration::from_secs(30),
             ready_filler: 0,
             guild_filler: 0,
             send_guilds: true,

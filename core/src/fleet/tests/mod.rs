@@ -1,6 +1,7 @@
 //! The fleet in virtual time, with shards that answer at once.
 
 mod gate;
+mod members;
 mod moving;
 mod resharding;
 mod running;
@@ -11,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::{
-    Command, ConnId, FetchFault, FleetAction, GatewayInfo, IfNotReady, Intents, SessionStartLimit,
-    ShardFilter, ShardLimits, StatusUpdate, Token,
+    Command, ConnId, FetchFault, FleetAction, GatewayInfo, GuildMembers, IfNotReady, Intents,
+    RequestMembersError, SessionStartLimit, ShardFilter, ShardLimits, StatusUpdate, Token,
 };
 
 struct World {
@@ -28,6 +29,7 @@ struct World {
     events: Vec<(Duration, Event<'static>)>,
     answers: Vec<(u64, Answer)>,
     states: Vec<(u64, Vec<ShardState>)>,
+    members: Vec<(u64, Result<GuildMembers, RequestMembersError>)>,
     started: Vec<u32>,
     /// What happened, for people: when, and what.
     story: Vec<String>,
@@ -65,6 +67,7 @@ impl World {
             events: Vec::new(),
             answers: Vec::new(),
             states: Vec::new(),
+            members: Vec::new(),
             started: Vec::new(),
             story: Vec::new(),
             done: Vec::new(),
@@ -144,11 +147,15 @@ impl World {
                             let report = ShardReport::State { state };
                             inputs.push(FleetInput::Report { shard, report });
                         }
+                        ToShard::CollectMembers { .. } => {
+                            self.told.push((shard.number(), "members".into()));
+                        }
                         ToShard::Command { .. } => {
                             self.told.push((shard.number(), "command".into()))
                         }
                     },
                     FleetAction::Answer { id, answer } => self.answers.push((id.0, answer)),
+                    FleetAction::Members { id, result } => self.members.push((id.0, result)),
                     FleetAction::States { id, states } => self.states.push((id.0, states)),
                     FleetAction::Emit(event) => self.events.push((self.now - self.began, event)),
                 }
