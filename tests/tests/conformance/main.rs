@@ -14,7 +14,11 @@ mod raw;
 mod table;
 mod tokio;
 
+mod closes;
+mod heartbeat;
+mod invalid_session;
 mod resume_url;
+mod sequence;
 
 use std::sync::Arc;
 
@@ -22,7 +26,13 @@ use harness::{Case, Harness};
 use libtest_mimic::{Arguments, Trial};
 
 /// The cases, by subject.
-const SUBJECTS: &[(&str, &[Case])] = &[("resume_url", resume_url::CASES)];
+const SUBJECTS: &[(&str, &[Case])] = &[
+    ("resume_url", resume_url::CASES),
+    ("sequence", sequence::CASES),
+    ("invalid_session", invalid_session::CASES),
+    ("closes", closes::CASES),
+    ("heartbeat", heartbeat::CASES),
+];
 
 /// The runtimes.
 fn harnesses() -> Vec<Arc<dyn Harness>> {

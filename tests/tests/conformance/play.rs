@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use shardwright_core::{
     ApiBase, CloseCode, ConnId, DisconnectReason, Dispatch, Event, Intents, Next, Problem,
@@ -62,7 +62,7 @@ pub(crate) struct Gone {
 }
 
 pub(crate) struct Play {
-    pub(crate) emulator: Emulator,
+    emulator: Option<Emulator>,
     pub(crate) bot: Arc<dyn Commands>,
     subject: Option<Box<dyn Subject>>,
     /// The last dispatch taken: session and sequence.
@@ -98,14 +98,28 @@ impl Play {
         emulator: Emulator,
         change: impl FnOnce(&mut Options),
     ) -> Self {
-        let mut options = options(&emulator.api_base());
-        if let Some(pem) = emulator.ca_pem() {
-            options.tls.add_roots(pem.as_bytes()).expect("a root");
-        }
+        let trust = |options: &mut Options| {
+            if let Some(pem) = emulator.ca_pem() {
+                options.tls.add_roots(pem.as_bytes()).expect("a root");
+            }
+            change(options);
+        };
+        let mut play = Self::at(harness, &emulator.api_base(), trust);
+        play.emulator = Some(emulator);
+        play
+    }
+
+    /// The same, with a gateway of the case's own.
+    pub(crate) fn at(
+        harness: &dyn Harness,
+        api: &str,
+        change: impl FnOnce(&mut Options),
+    ) -> Self {
+        let mut options = options(api);
         change(&mut options);
         let subject = harness.connect(token(), options).expect("a bot");
         Self {
-            emulator,
+            emulator: None,
             bot: subject.bot(),
             subject: Some(subject),
             last: (0, 0),
@@ -135,6 +149,11 @@ impl Play {
         play
     }
 
+    /// The emulated gateway.
+    pub(crate) fn emulator(&self) -> &Emulator {
+        self.emulator.as_ref().expect("an emulator")
+    }
+
     /// From now on sequence numbers may be missing.
     pub(crate) fn expect_gaps(&mut self) {
         self.gaps = true;
@@ -147,8 +166,12 @@ impl Play {
 
     /// The next event, or none after the last.
     pub(crate) fn take(&mut self) -> Option<Event<'static>> {
+        self.take_before(Instant::now() + PATIENCE)
+    }
+
+    fn take_before(&mut self, end: Instant) -> Option<Event<'static>> {
         let subject = self.subject.as_mut().expect("its events");
-        let event = match subject.next(PATIENCE) {
+        let event = match subject.next(end.saturating_duration_since(Instant::now())) {
             Taken::Event(event) => event,
             Taken::Ended => return None,
             Taken::TimedOut => panic!("no event came; the last ones: {:#?}", self.memory),
@@ -194,8 +217,10 @@ impl Play {
         what: &str,
         mut wanted: impl FnMut(&Event<'static>) -> Option<T>,
     ) -> T {
+        let end = Instant::now() + PATIENCE;
         loop {
-            let Some(event) = self.take() else {
+            assert!(Instant::now() < end, "no {what}: {:#?}", self.memory);
+            let Some(event) = self.take_before(end) else {
                 panic!("the bot ended before {what}: {:#?}", self.memory);
             };
             if let Some(found) = wanted(&event) {
@@ -260,11 +285,12 @@ impl Play {
 
     /// Waits for a dispatch of this name.
     pub(crate) fn dispatch(&mut self, name: &str) -> Dispatch<'static> {
+        let end = Instant::now() + PATIENCE;
         loop {
-            if let Event::Dispatch(dispatch) = self.next()
-                && dispatch.name() == name
-            {
-                return dispatch;
+            assert!(Instant::now() < end, "no {name}: {:#?}", self.memory);
+            match self.take_before(end).expect("the bot has ended") {
+                Event::Dispatch(dispatch) if dispatch.name() == name => return dispatch,
+                _ => {}
             }
         }
     }
@@ -280,17 +306,17 @@ impl Play {
 
     /// Plays effects on all connections.
     pub(crate) fn play(&self, effects: impl AsRef<[Effect]>) {
-        self.emulator.play(&Target::All, effects.as_ref());
+        self.emulator().play(&Target::All, effects.as_ref());
     }
 
     /// Plays effects on the n-th connection.
     pub(crate) fn play_on(&self, conn: server::ConnId, effects: impl AsRef<[Effect]>) {
-        self.emulator.play(&Target::Conn(conn), effects.as_ref());
+        self.emulator().play(&Target::Conn(conn), effects.as_ref());
     }
 
     /// Waits until the gateway has seen something.
     pub(crate) fn seen(&self, what: &str, wanted: impl FnMut(&Log) -> bool) {
-        let seen = self.emulator.wait_for(wanted, PATIENCE);
+        let seen = self.emulator().wait_for(wanted, PATIENCE);
         assert!(seen, "the gateway never saw {what}: {:#?}", self.log_tail());
     }
 
@@ -304,7 +330,7 @@ impl Play {
 
     /// Asks the gateway's log.
     pub(crate) fn log<T>(&self, ask: impl FnOnce(&Log) -> T) -> T {
-        self.emulator.with_machine(|machine| ask(machine.log()))
+        self.emulator().with_machine(|machine| ask(machine.log()))
     }
 
     /// The Resumes so far: session and sequence.

@@ -5,12 +5,14 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 
 use flate2::{Compress, Compression, FlushCompress};
+use shardwright_runtime::Options;
 use shardwright_testkit::emulator::Emulator;
 use shardwright_testkit::ws::{self, FromClient};
 use socket2::{Domain, SockRef, Socket, Type};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use crate::play::{PATIENCE, gateway};
+use crate::harness::Harness;
+use crate::play::{PATIENCE, Play, gateway};
 
 /// A listener, and an emulator whose REST side names it as the gateway.
 pub(crate) struct Raw {
@@ -45,6 +47,14 @@ impl Raw {
 
     pub(crate) fn url(&self) -> String {
         format!("ws://{}", self.listener.local_addr().expect("an address"))
+    }
+
+    /// Starts a bot that is sent here, without compression.
+    pub(crate) fn bot(&self, harness: &dyn Harness, change: impl FnOnce(&mut Options)) -> Play {
+        Play::at(harness, &self.emulator.api_base(), |options| {
+            options.compression = shardwright_core::Compression::None;
+            change(options);
+        })
     }
 
     /// The next connection, before a byte of it is read.
@@ -222,6 +232,17 @@ impl Line {
             }
         }
         code
+    }
+
+    /// Reads to the client's close frame; its code.
+    pub(crate) fn to_close(&mut self) -> Option<u16> {
+        loop {
+            match self.read() {
+                Some(FromClient::Close(code)) => return code,
+                Some(_) => {}
+                None => panic!("the client left without a close frame"),
+            }
+        }
     }
 
     /// Resets the connection.

@@ -23,7 +23,7 @@ cases![
 /// main host. When the session is gone its address goes with it.
 fn a_dead_resume_host_is_given_up_for_the_main_one(harness: &dyn Harness) {
     let mut play = Play::up(harness, gateway([]));
-    play.emulator
+    play.emulator()
         .set_listener(Listener::Resume, ListenerMode::Closed);
     play.play([Effect::Fin]);
     let mut refused = 0;
