@@ -67,7 +67,7 @@ fn a_peer_that_falls_silent_is_left(harness: &dyn Harness) {
     play.resumed();
     assert_eq!(old.to_end(), Some(4000), "tried once, then dropped");
     assert_eq!(play.gone, 1);
-    stop(play, new);
+    new.stop(play);
 }
 
 /// A peer that does not read fills the way out: a write that blocks stops neither the verdict nor the
@@ -89,16 +89,7 @@ fn a_peer_that_stops_reading_is_left(harness: &dyn Harness) {
     play.resumed();
     // What was stuck comes now; then the end, for the socket was dropped.
     old.to_end();
-    stop(play, new);
-}
-
-fn stop(mut play: Play, mut line: crate::raw::Line) {
-    let bot = std::sync::Arc::clone(&play.bot);
-    let stopping = std::thread::spawn(move || bot.disconnect());
-    assert_eq!(line.to_close(), Some(1000));
-    drop(line);
-    stopping.join().expect("stopped");
-    play.ended();
+    new.stop(play);
 }
 
 /// The verdict and the reset come at the same instant: one notice, one new connection.
@@ -159,7 +150,7 @@ fn presence() -> Command {
 
 /// Op 1 is answered at once with the sequence, not with op 11, and not when the schedule says.
 fn a_beat_that_is_asked_for_is_sent_at_once(harness: &dyn Harness) {
-    let mut play = Play::up(harness, gateway([]));
+    let play = Play::up(harness, gateway([]));
     play.play(vec![dispatch("ONE"); 11]);
     for body in ["null", "3"] {
         let before = play.sent(1).len();

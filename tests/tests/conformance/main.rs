@@ -15,9 +15,13 @@ mod table;
 mod tokio;
 
 mod closes;
+mod compression;
+mod control_frames;
 mod heartbeat;
 mod invalid_session;
+mod payloads;
 mod resume_url;
+mod sending;
 mod sequence;
 
 use std::sync::Arc;
@@ -32,6 +36,10 @@ const SUBJECTS: &[(&str, &[Case])] = &[
     ("invalid_session", invalid_session::CASES),
     ("closes", closes::CASES),
     ("heartbeat", heartbeat::CASES),
+    ("compression", compression::CASES),
+    ("payloads", payloads::CASES),
+    ("sending", sending::CASES),
+    ("control_frames", control_frames::CASES),
 ];
 
 /// The runtimes.

@@ -3,6 +3,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
 
 use flate2::{Compress, Compression, FlushCompress};
 use shardwright_runtime::Options;
@@ -243,6 +244,16 @@ impl Line {
                 None => panic!("the client left without a close frame"),
             }
         }
+    }
+
+    /// Stops the bot on this connection and checks its farewell.
+    pub(crate) fn stop(mut self, mut play: Play) {
+        let bot = Arc::clone(&play.bot);
+        let stopping = std::thread::spawn(move || bot.disconnect());
+        assert_eq!(self.to_close(), Some(1000));
+        drop(self);
+        stopping.join().expect("stopped");
+        play.ended();
     }
 
     /// Resets the connection.

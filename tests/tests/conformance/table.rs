@@ -1,17 +1,19 @@
-//! Which case passed on which runtime.
+//! Which case passed on which runtime, and how long it took.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 #[derive(Default)]
-pub(crate) struct Table(Mutex<BTreeMap<String, BTreeMap<&'static str, bool>>>);
+pub(crate) struct Table(Mutex<BTreeMap<String, BTreeMap<&'static str, Option<Duration>>>>);
 
 /// One run of a case: failed, unless it says otherwise.
 pub(crate) struct Entry<'t> {
     table: &'t Table,
     case: String,
     runtime: &'static str,
+    since: Instant,
 }
 
 impl Table {
@@ -20,18 +22,19 @@ impl Table {
             table: self,
             case,
             runtime,
+            since: Instant::now(),
         };
-        entry.note(false);
+        entry.note(None);
         entry
     }
 }
 
 impl Entry<'_> {
     pub(crate) fn set(self) {
-        self.note(true);
+        self.note(Some(self.since.elapsed()));
     }
 
-    fn note(&self, passed: bool) {
+    fn note(&self, passed: Option<Duration>) {
         let mut rows = self.table.0.lock().unwrap_or_else(PoisonError::into_inner);
         let row = rows.entry(self.case.clone()).or_default();
         row.insert(self.runtime, passed);
@@ -52,9 +55,9 @@ impl fmt::Display for Table {
             write!(f, "{case:width$}")?;
             for runtime in &runtimes {
                 let word = match row.get(*runtime) {
-                    Some(true) => "pass",
-                    Some(false) => "FAIL",
-                    None => "-",
+                    Some(Some(time)) => format!("{:.1} s", time.as_secs_f32()),
+                    Some(None) => "FAILED".to_owned(),
+                    None => "-".to_owned(),
                 };
                 write!(f, "  {word:>9}")?;
             }
