@@ -3,9 +3,7 @@
 use shardwright_core::{
     CloseCode, DisconnectReason, Event, Next, SessionLoss, StopReason, TransportFault,
 };
-use shardwright_testkit::scenario::{
-    Damage, Effect, Ending, Listener, Nth, Selector, Step, When,
-};
+use shardwright_testkit::scenario::{Damage, Effect, Ending, Listener, Nth, Selector, Step, When};
 use shardwright_testkit::server::Seen;
 
 use crate::harness::{Harness, cases};
@@ -139,8 +137,8 @@ fn op_7_is_obeyed_at_once(harness: &dyn Harness) {
 /// Op 7, a dead link, a broken payload, op 9 with `true`: none of our close frames has a code that ends
 /// the session at Discord.
 fn no_close_of_ours_ends_a_session(harness: &dyn Harness) {
-    let dead = Step::new(When::Beat(Nth::Only(1)), [Effect::WithholdAcks(None)])
-        .on(Selector::conn(2));
+    let dead =
+        Step::new(When::Beat(Nth::Only(1)), [Effect::WithholdAcks(None)]).on(Selector::conn(2));
     let mut play = Play::up(harness, beating(ms(300), [dead]));
     play.play([Effect::Op7]);
     play.resumed();
@@ -160,8 +158,11 @@ fn no_close_of_ours_ends_a_session(harness: &dyn Harness) {
     let codes = play.close_codes();
     assert_eq!(codes.len(), 4, "{codes:?}");
     assert!(codes.iter().all(|code| *code == 4000), "{codes:?}");
-    let sessions: std::collections::BTreeSet<_> =
-        play.resumes().into_iter().map(|(session, _)| session).collect();
+    let sessions: std::collections::BTreeSet<_> = play
+        .resumes()
+        .into_iter()
+        .map(|(session, _)| session)
+        .collect();
     assert_eq!(sessions.len(), 1);
     assert_eq!(play.log(|log| log.identifies()), 1);
     play.end();

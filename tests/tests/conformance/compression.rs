@@ -1,6 +1,8 @@
 //! Compressed streams: cut, joined, damaged, too large.
 
-use shardwright_core::{Compression, DecodeError, DisconnectReason, Event, Next, Problem, SessionLoss};
+use shardwright_core::{
+    Compression, DecodeError, DisconnectReason, Event, Next, Problem, SessionLoss,
+};
 use shardwright_testkit::scenario::{Damage, Effect, Level, Listener, Selector, Step, When};
 use shardwright_testkit::ws;
 
@@ -177,7 +179,8 @@ fn output_of_every_length_is_whole_with_zstd(harness: &dyn Harness) {
 /// The old connection still sends compressed frames while the new one is dialled: none of them is
 /// delivered, and the new stream starts clean.
 fn old_frames(harness: &dyn Harness, compression: Compression) {
-    let slow = Step::new(When::Dialled, [Effect::Wait(200)]).on(Selector::listener(Listener::Resume));
+    let slow =
+        Step::new(When::Dialled, [Effect::Wait(200)]).on(Selector::listener(Listener::Resume));
     let mut play = Play::up_with(harness, gateway([slow]), |options| {
         options.compression = compression;
     });
@@ -251,7 +254,7 @@ fn one_flipped_bit_costs_one_resume(harness: &dyn Harness) {
 
 /// The same event damaged on every replay: the session is given up rather than asked for for ever.
 fn a_payload_that_is_always_damaged_costs_the_session(harness: &dyn Harness) {
-    let mut play = damaged(harness, Damage::Unfinished, None);
+    let mut play = damaged(harness, Damage::NoSuffix, None);
     assert_eq!(play.session_lost(), SessionLoss::Poisoned);
     play.ready();
     assert_eq!(play.resumes().len(), 1);
@@ -291,10 +294,12 @@ fn an_endless_payload_is_cut_off(harness: &dyn Harness) {
         Problem::Undecodable { error, .. } => Some(error.clone()),
         _ => None,
     });
-    assert!(matches!(error, DecodeError::TooLarge { limit: 65_536, .. }), "{error}");
+    assert!(
+        matches!(error, DecodeError::TooLarge { limit: 65_536, .. }),
+        "{error}"
+    );
     assert_eq!(play.gone().next, Next::Resume);
     play.resumed();
     assert_eq!(play.close_codes(), [4000]);
     play.end();
 }
-

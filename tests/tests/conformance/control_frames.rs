@@ -111,12 +111,15 @@ fn broken(harness: &dyn Harness, bytes: &[u8]) {
     line.bytes(bytes);
     let gone = play.gone();
     assert!(
-        matches!(gone.reason, DisconnectReason::Lost(TransportFault::Protocol(_))),
+        matches!(
+            gone.reason,
+            DisconnectReason::Lost(TransportFault::Protocol(_))
+        ),
         "{:?}",
         gone.reason
     );
     assert_eq!(gone.next, Next::Resume);
-    let code = line.to_end();
+    let code = line.until_end();
     assert!(!matches!(code, Some(1000 | 1001)), "{code:?}");
     let mut new = raw.accept_resume(40_000, 1);
     new.text(&raw::dispatch(2, "RESUMED"));

@@ -44,7 +44,11 @@ fn an_answer_behind_a_backlog_is_waited_for(harness: &dyn Harness) {
     play.heartbeats(6);
     assert_eq!(play.gone, 0);
     play.log(|log| {
-        let conn = log.entries().iter().find_map(|entry| entry.conn).expect("one");
+        let conn = log
+            .entries()
+            .iter()
+            .find_map(|entry| entry.conn)
+            .expect("one");
         assert!(log.beats(conn).len() >= 8);
     });
     play.end();
@@ -65,7 +69,7 @@ fn a_peer_that_falls_silent_is_left(harness: &dyn Harness) {
     let mut new = raw.accept_resume(40_000, 1);
     new.text(&crate::raw::dispatch(2, "RESUMED"));
     play.resumed();
-    assert_eq!(old.to_end(), Some(4000), "tried once, then dropped");
+    assert_eq!(old.until_end(), Some(4000), "tried once, then dropped");
     assert_eq!(play.gone, 1);
     new.stop(play);
 }
@@ -88,7 +92,7 @@ fn a_peer_that_stops_reading_is_left(harness: &dyn Harness) {
     new.text(&crate::raw::dispatch(2, "RESUMED"));
     play.resumed();
     // What was stuck comes now; then the end, for the socket was dropped.
-    old.to_end();
+    old.until_end();
     new.stop(play);
 }
 
@@ -99,12 +103,9 @@ fn a_reset_at_the_moment_of_the_verdict_is_one_loss(harness: &dyn Harness) {
             scope.spawn(move || {
                 let interval = 300;
                 let wait = u64::try_from(interval + offset).expect("a time");
-                let step = Step::new(
-                    When::Beat(Nth::Only(1)),
-                    [Effect::Wait(wait), Effect::Rst],
-                )
-                .instead()
-                .on(Selector::conn(1));
+                let step = Step::new(When::Beat(Nth::Only(1)), [Effect::Wait(wait), Effect::Rst])
+                    .instead()
+                    .on(Selector::conn(1));
                 let builder = beating(ms(300), [step]);
                 let mut play = Play::up_with(harness, builder, |options| {
                     options.seed = Some(wait);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 use shardwright_core::{CloseCode, DisconnectReason, Event, Next, SessionLoss};
 use shardwright_testkit::scenario::{Effect, Listener, Nth, Selector, Step, When};
-use shardwright_testkit::server::{Seen, Violation};
+use shardwright_testkit::server::{ConnId, Seen, Violation};
 
 use crate::harness::{Harness, cases};
 use crate::play::{Play, gateway, ms, stray};
@@ -14,13 +14,14 @@ use crate::play::{Play, gateway, ms, stray};
 cases![
     op_9_on_a_living_connection_is_obeyed,
     op_9_in_answer_to_identify_is_tried_again,
+    op_9_true_in_answer_to_identify_is_no_session,
     op_9_true_is_answered_with_resume,
     four_op_9_true_in_a_row_end_the_session,
     op_9_null_ends_the_session,
     op_9_without_a_body_ends_the_session,
     resumes_that_are_closed_each_time_end_in_a_new_session,
     late_words_of_the_old_socket_are_void,
-    op_9_before_hello_is_obeyed,
+    what_comes_before_hello_is_obeyed,
 ];
 
 /// Op 9 on a living connection whose heart goes on being answered: the client leaves by itself, and
@@ -43,14 +44,24 @@ fn op_9_on_a_living_connection_is_obeyed(harness: &dyn Harness) {
     play.end();
 }
 
-/// Op 9 in answer to Identify ("failed, or too fast"): another one, after the pause and through the queue.
-fn op_9_in_answer_to_identify_is_tried_again(harness: &dyn Harness) {
-    let step = Step::new(When::Identify, [Effect::Op9(false.into())]).instead();
+fn op_9_to_identify(harness: &dyn Harness, body: bool) {
+    let step = Step::new(When::Identify, [Effect::Op9(body.into())]).instead();
     let mut play = Play::start(harness, gateway([step]));
     assert_eq!(play.gone().next, Next::Identify);
     play.ready();
     assert_eq!(play.log(|log| log.identifies()), 2);
+    assert!(play.resumes().is_empty());
     play.end();
+}
+
+/// Op 9 in answer to Identify ("failed, or too fast"): another one, after the pause and through the queue.
+fn op_9_in_answer_to_identify_is_tried_again(harness: &dyn Harness) {
+    op_9_to_identify(harness, false);
+}
+
+/// With `true` there is still nothing to resume.
+fn op_9_true_in_answer_to_identify_is_no_session(harness: &dyn Harness) {
+    op_9_to_identify(harness, true);
 }
 
 /// `true` asks for a Resume: same session, same sequence.
@@ -111,7 +122,11 @@ fn resumes_that_are_closed_each_time_end_in_a_new_session(harness: &dyn Harness)
     let resumes: BTreeSet<_> = play.resumes().into_iter().collect();
     assert_eq!(resumes.len(), 1, "the same session and sequence");
     assert!(play.resumes().len() <= 6, "{:?}", play.resumes());
-    let main = play.dials().iter().filter(|dial| dial.0 == Listener::Main).count();
+    let main = play
+        .dials()
+        .iter()
+        .filter(|dial| dial.0 == Listener::Main)
+        .count();
     assert!(main >= 3, "the main host is tried too: {:?}", play.dials());
     play.end();
 }
@@ -131,12 +146,8 @@ fn late_words_of_the_old_socket_are_void(harness: &dyn Harness) {
     let mut play = Play::up(harness, builder);
     assert_eq!(play.gone().reason, DisconnectReason::Zombie);
     play.resumed();
-    let old = play.log(|log| log.entries()[0].conn).unwrap_or_else(|| {
-        play.log(|log| log.entries().iter().find_map(|entry| entry.conn))
-            .expect("a connection")
-    });
     play.play_on(
-        old,
+        ConnId(1),
         [
             stray("LATE", 99),
             Effect::Op9(false.into()),
@@ -162,7 +173,7 @@ fn late_words_of_the_old_socket_are_void(harness: &dyn Harness) {
 
 /// Op 9, op 7, a close or a dispatch may come before Hello. Nothing is sent before it, and the rules for
 /// the session are those of always.
-fn op_9_before_hello_is_obeyed(harness: &dyn Harness) {
+fn what_comes_before_hello_is_obeyed(harness: &dyn Harness) {
     let on = |n| Selector::conn(n);
     let mut play = Play::up(
         harness,

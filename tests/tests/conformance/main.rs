@@ -14,15 +14,20 @@ mod raw;
 mod table;
 mod tokio;
 
+mod backpressure;
 mod closes;
 mod compression;
+mod connecting;
 mod control_frames;
 mod heartbeat;
 mod invalid_session;
 mod payloads;
+mod resets;
 mod resume_url;
 mod sending;
 mod sequence;
+mod stopping;
+mod tls;
 
 use std::sync::Arc;
 
@@ -39,6 +44,11 @@ const SUBJECTS: &[(&str, &[Case])] = &[
     ("compression", compression::CASES),
     ("payloads", payloads::CASES),
     ("sending", sending::CASES),
+    ("connecting", connecting::CASES),
+    ("resets", resets::CASES),
+    ("tls", tls::CASES),
+    ("stopping", stopping::CASES),
+    ("backpressure", backpressure::CASES),
     ("control_frames", control_frames::CASES),
 ];
 

@@ -21,6 +21,7 @@ cases![
     a_ready_over_the_limit_does_not_burn_session_starts,
     a_compressed_ready_over_the_limit_does_not_burn_session_starts,
     a_decompression_bomb_is_stopped_at_the_limit,
+    a_decompression_bomb_takes_no_more_memory_than_the_limit,
     a_decompression_bomb_in_every_replay_costs_the_session,
     text_that_is_not_utf_8_kills_nobody,
     compressed_text_that_is_not_utf_8_kills_nobody,
@@ -40,7 +41,9 @@ fn alone() -> MutexGuard<'static, ()> {
 fn large_ready(harness: &dyn Harness, builder: Builder, compression: Compression, bytes: usize) {
     let _alone = alone();
     let builder = builder.configure(|config| config.ready_filler = bytes);
-    let mut play = Play::with(harness, builder, |options| options.compression = compression);
+    let mut play = Play::with(harness, builder, |options| {
+        options.compression = compression
+    });
     let ready = play.dispatch("READY");
     assert!(ready.payload_size() > bytes);
     play.ready();
@@ -173,6 +176,53 @@ fn a_decompression_bomb_is_stopped_at_the_limit(harness: &dyn Harness) {
     }
 }
 
+/// Half a gigabyte against a limit of 16 MB: what the process ever held grows by little more than the
+/// limit. Measured in a process of its own.
+#[cfg(target_os = "linux")]
+fn a_decompression_bomb_takes_no_more_memory_than_the_limit(harness: &dyn Harness) {
+    const ALONE: &str = "CONFORMANCE_ALONE";
+    let _alone = alone();
+    if std::env::var_os(ALONE).is_none() {
+        let case = "payloads::a_decompression_bomb_takes_no_more_memory_than_the_limit";
+        let itself = std::env::current_exe().expect("a program");
+        let output = std::process::Command::new(itself)
+            .args(["--exact", &format!("{}::{case}", harness.name())])
+            .env(ALONE, "1")
+            .output()
+            .expect("a process");
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(said.contains("1 passed"), "{said}");
+        return;
+    }
+    let mut play = Play::up_with(harness, gateway([]), |options| {
+        options.limits.payload_limit = 16 * MB;
+    });
+    let before = most_memory();
+    play.play([Effect::Bomb {
+        t: "BOMB".to_owned(),
+        bytes: 512 * MB as u64,
+    }]);
+    play.problem(|problem| matches!(problem, Problem::Undecodable { .. }).then_some(()));
+    play.resumed();
+    let grown = most_memory() - before;
+    assert!(grown < (16 + 64) * MB, "{} MB", grown / MB);
+    play.end();
+}
+
+/// The most memory this process ever had, in bytes.
+#[cfg(target_os = "linux")]
+fn most_memory() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux has it");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB"));
+    let kilobytes = kilobytes.and_then(|number| number.trim().parse::<usize>().ok());
+    kilobytes.expect("a number") * 1024
+}
+
+/// Only Linux says how much memory there ever was.
+#[cfg(not(target_os = "linux"))]
+fn a_decompression_bomb_takes_no_more_memory_than_the_limit(_: &dyn Harness) {}
+
 /// The bomb again in place of the replay: a new session rather than a loop.
 fn a_decompression_bomb_in_every_replay_costs_the_session(harness: &dyn Harness) {
     let _alone = alone();
@@ -218,7 +268,11 @@ fn not_utf_8(harness: &dyn Harness, compression: Compression) {
         play.dispatch("AFTER");
     }
     assert!(play.dials().len() <= 3, "{:?}", play.dials());
-    assert!(play.close_codes().iter().all(|code| *code != 1000 && *code != 1001));
+    assert!(
+        play.close_codes()
+            .iter()
+            .all(|code| *code != 1000 && *code != 1001)
+    );
     play.end();
 }
 

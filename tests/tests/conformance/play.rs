@@ -1,12 +1,12 @@
 //! A bot, the gateway it talks to, and what can be waited for on both sides.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use shardwright_core::{
-    ApiBase, CloseCode, ConnId, DisconnectReason, Dispatch, Event, Intents, Next, Problem,
-    SessionLoss, ShardState, StopReason, Token,
+    ApiBase, CloseCode, DisconnectReason, Dispatch, Event, Intents, Next, Problem, SessionLoss,
+    ShardState, StopReason, Token,
 };
 use shardwright_runtime::Options;
 use shardwright_testkit::emulator::{Builder, Emulator};
@@ -54,7 +54,6 @@ pub(crate) fn beating(interval: Duration, steps: impl Into<Vec<Step>>) -> Builde
 /// A lost connection.
 #[derive(Debug)]
 pub(crate) struct Gone {
-    pub(crate) conn: ConnId,
     pub(crate) code: Option<CloseCode>,
     pub(crate) reason: DisconnectReason,
     pub(crate) next: Next,
@@ -65,8 +64,8 @@ pub(crate) struct Play {
     emulator: Option<Emulator>,
     pub(crate) bot: Arc<dyn Commands>,
     subject: Option<Box<dyn Subject>>,
-    /// The last dispatch taken: session and sequence.
-    last: (u32, u64),
+    /// The last dispatch taken of each shard: session and sequence.
+    last: BTreeMap<u32, (u32, u64)>,
     /// Gaps are part of the case.
     gaps: bool,
     memory: VecDeque<String>,
@@ -110,11 +109,7 @@ impl Play {
     }
 
     /// The same, with a gateway of the case's own.
-    pub(crate) fn at(
-        harness: &dyn Harness,
-        api: &str,
-        change: impl FnOnce(&mut Options),
-    ) -> Self {
+    pub(crate) fn at(harness: &dyn Harness, api: &str, change: impl FnOnce(&mut Options)) -> Self {
         let mut options = options(api);
         change(&mut options);
         let subject = harness.connect(token(), options).expect("a bot");
@@ -122,7 +117,7 @@ impl Play {
             emulator: None,
             bot: subject.bot(),
             subject: Some(subject),
-            last: (0, 0),
+            last: BTreeMap::new(),
             gaps: false,
             memory: VecDeque::new(),
             stopped: 0,
@@ -159,6 +154,11 @@ impl Play {
         self.gaps = true;
     }
 
+    /// The bot resumes a session of an earlier one, after this number.
+    pub(crate) fn resuming_after(&mut self, seq: u64) {
+        self.last.insert(0, (1, seq));
+    }
+
     /// The next event. Whatever the case is about: dispatches come in order and once.
     pub(crate) fn next(&mut self) -> Event<'static> {
         self.take().expect("the bot has ended")
@@ -184,7 +184,8 @@ impl Play {
         match &event {
             Event::Dispatch(dispatch) => {
                 let id = dispatch.id();
-                let (session, seq) = self.last;
+                let last = self.last.entry(id.shard.number()).or_default();
+                let (session, seq) = *last;
                 let expected = if id.session == session { seq + 1 } else { 1 };
                 let fits = if self.gaps {
                     id.session > session || id.seq > seq
@@ -193,10 +194,10 @@ impl Play {
                 };
                 assert!(
                     fits,
-                    "{id:?} after {:?}; the last events: {:#?}",
-                    self.last, self.memory
+                    "{id:?} after {last:?}; the last events: {:#?}",
+                    self.memory
                 );
-                self.last = (id.session, id.seq);
+                *last = (id.session, id.seq);
             }
             Event::Disconnected { .. } => self.gone += 1,
             Event::SessionLost { why, .. } => self.lost.push(*why),
@@ -206,9 +207,9 @@ impl Play {
         Some(event)
     }
 
-    /// The sequence of the last dispatch taken.
+    /// The sequence of the last dispatch taken of the first shard.
     pub(crate) fn seq(&self) -> u64 {
-        self.last.1
+        self.last.get(&0).map_or(0, |(_, seq)| *seq)
     }
 
     /// Takes events until one is what is wanted.
@@ -250,14 +251,12 @@ impl Play {
     pub(crate) fn gone(&mut self) -> Gone {
         self.until("a lost connection", |event| match event {
             Event::Disconnected {
-                conn,
                 code,
                 reason,
                 next,
                 delay,
                 ..
             } => Some(Gone {
-                conn: *conn,
                 code: *code,
                 reason: reason.clone(),
                 next: *next,
@@ -425,7 +424,10 @@ impl Play {
             let violations = log.violations();
             assert!(violations.is_empty(), "{violations:?}");
             let most = log.most_open();
-            assert!(most.values().all(|most| *most <= 1), "two at once: {most:?}");
+            assert!(
+                most.values().all(|most| *most <= 1),
+                "two at once: {most:?}"
+            );
         });
     }
 }

@@ -124,37 +124,24 @@ pub(crate) fn frame(fin: bool, opcode: u8, payload: &[u8]) -> Vec<u8> {
 /// One upgraded connection, seen from the gateway's side.
 pub(crate) struct Line {
     pub(crate) stream: TcpStream,
-    /// Path and query of the request.
-    pub(crate) target: String,
     reader: ws::Reader,
 }
 
 impl Line {
     /// Reads an upgrade request and accepts it.
-    pub(crate) fn upgrade(mut stream: TcpStream) -> Self {
-        let head = read_head(&mut stream);
-        let value = |name: &str| {
-            head.lines()
-                .filter_map(|line| line.split_once(':'))
-                .find(|(key, _)| key.eq_ignore_ascii_case(name))
-                .map(|(_, value)| value.trim())
-        };
-        let key = value("sec-websocket-key").expect("a websocket key");
-        let accept = derive_accept_key(key.as_bytes());
-        let target = head.split(' ').nth(1).expect("a target").to_owned();
-        let mut line = Self {
-            stream,
-            target,
-            reader: ws::Reader::default(),
-        };
-        line.bytes(
-            format!(
-                "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-                 Sec-WebSocket-Accept: {accept}\r\n\r\n"
-            )
-            .as_bytes(),
-        );
+    fn upgrade(mut stream: TcpStream) -> Self {
+        let answer = accept(&read_head(&mut stream));
+        let mut line = Self::over(stream);
+        line.bytes(answer.as_bytes());
         line
+    }
+
+    /// A connection whose upgrade is the case's own affair.
+    pub(crate) fn over(stream: TcpStream) -> Self {
+        Self {
+            stream,
+            reader: ws::Reader::default(),
+        }
     }
 
     /// Bytes as they are.
@@ -225,7 +212,7 @@ impl Line {
     }
 
     /// Reads to the client's end; its close frame, if there was one.
-    pub(crate) fn to_end(&mut self) -> Option<u16> {
+    pub(crate) fn until_end(&mut self) -> Option<u16> {
         let mut code = None;
         while let Some(frame) = self.read() {
             if let FromClient::Close(with) = frame {
@@ -236,7 +223,7 @@ impl Line {
     }
 
     /// Reads to the client's close frame; its code.
-    pub(crate) fn to_close(&mut self) -> Option<u16> {
+    pub(crate) fn until_close(&mut self) -> Option<u16> {
         loop {
             match self.read() {
                 Some(FromClient::Close(code)) => return code,
@@ -250,7 +237,7 @@ impl Line {
     pub(crate) fn stop(mut self, mut play: Play) {
         let bot = Arc::clone(&play.bot);
         let stopping = std::thread::spawn(move || bot.disconnect());
-        assert_eq!(self.to_close(), Some(1000));
+        assert_eq!(self.until_close(), Some(1000));
         drop(self);
         stopping.join().expect("stopped");
         play.ended();
@@ -271,6 +258,20 @@ pub(crate) fn reset(stream: TcpStream) {
 
 pub(crate) fn hello(interval: u64) -> String {
     format!(r#"{{"t":null,"s":null,"op":10,"d":{{"heartbeat_interval":{interval}}}}}"#)
+}
+
+/// The answer that accepts an upgrade request.
+pub(crate) fn accept(head: &str) -> String {
+    let key = head
+        .lines()
+        .filter_map(|line| line.split_once(':'))
+        .find(|(name, _)| name.eq_ignore_ascii_case("sec-websocket-key"))
+        .map(|(_, value)| value.trim());
+    let accept = derive_accept_key(key.expect("a websocket key").as_bytes());
+    format!(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Accept: {accept}\r\n\r\n"
+    )
 }
 
 /// Reads a request up to its empty line.

@@ -57,7 +57,10 @@ fn no_more_than_120_are_sent_in_a_minute(harness: &dyn Harness) {
     assert_eq!(play.log(|log| received(log, 8)), sent);
     let texts = play.sent(8);
     for (n, text) in texts.iter().enumerate() {
-        assert!(text.contains(&format!(r#""query":"{n}""#)), "in order: {text}");
+        assert!(
+            text.contains(&format!(r#""query":"{n}""#)),
+            "in order: {text}"
+        );
     }
     assert!(play.log(|log| log.most_sends(Duration::from_secs(60))) <= 120);
     play.end();
@@ -89,7 +92,10 @@ fn commands_wait_for_ready(harness: &dyn Harness) {
     play.ready();
     play.seen("five commands", |log| received(log, 8) == 5);
     for (n, text) in play.sent(8).iter().enumerate() {
-        assert!(text.contains(&format!(r#""query":"{n}""#)), "in order: {text}");
+        assert!(
+            text.contains(&format!(r#""query":"{n}""#)),
+            "in order: {text}"
+        );
     }
     // The gateway would have closed with 4003.
     assert_eq!(play.gone, 0);
@@ -147,7 +153,10 @@ fn payloads_over_4096_bytes_are_refused_here(harness: &dyn Harness) {
     let over = presence_of(4097);
     assert_eq!(over, Err(CommandError::TooLarge { bytes: 4097 }));
     let raw = format!(r#"{{"op":3,"d":"{}"}}"#, "x".repeat(5000));
-    assert!(matches!(Command::raw(&raw), Err(CommandError::TooLarge { .. })));
+    assert!(matches!(
+        Command::raw(&raw),
+        Err(CommandError::TooLarge { .. })
+    ));
     let identify = Command::raw(r#"{"op":2,"d":{}}"#);
     assert_eq!(identify, Err(CommandError::ReservedOp { op: 2 }));
     assert_eq!(play.gone, 0);

@@ -91,7 +91,9 @@ fn flood_over_cut_lines(harness: &dyn Harness, compression: Compression) {
         config.replay_bytes = 256 * 1024 * 1024;
     };
     let builder = gateway(steps).configure(room);
-    let mut play = Play::up_with(harness, builder, |options| options.compression = compression);
+    let mut play = Play::up_with(harness, builder, |options| {
+        options.compression = compression
+    });
     play.emulator().flood(&Target::All, EVENTS);
     play.dispatch(DONE);
     assert!(play.seq() > EVENTS);
@@ -124,8 +126,8 @@ fn every_event_comes_once_over_cut_lines_uncompressed(harness: &dyn Harness) {
 
 /// A session with two events the client has not seen, whose replay is interrupted after them.
 fn interrupted_replay(harness: &dyn Harness, effects: impl Into<Vec<Effect>>) -> Play {
-    let step = Step::new(When::Dispatch(Nth::Only(3)), effects)
-        .on(Selector::listener(Listener::Resume));
+    let step =
+        Step::new(When::Dispatch(Nth::Only(3)), effects).on(Selector::listener(Listener::Resume));
     let mut play = Play::up(harness, gateway([step]));
     // Nothing after op 7 is looked at, so the two are left for the replay.
     play.play([Effect::Op7, dispatch("TWO"), dispatch("THREE")]);
