@@ -133,7 +133,7 @@ fn control_payloads_are_obeyed_while_dispatches_are_dropped(harness: &dyn Harnes
 /// mailbox and the buffers on the way hold.
 fn a_blocked_consumer_closes_the_tcp_window(harness: &dyn Harness) {
     const EVENTS: u64 = 1_000_000;
-    let mut play = Play::up_with(harness, beating(ms(1000), []), |options| {
+    let mut play = Play::up_with(harness, beating(ms(4000), []), |options| {
         options.compression = Compression::None;
         options.mailbox_events = 64;
     });
@@ -145,7 +145,8 @@ fn a_blocked_consumer_closes_the_tcp_window(harness: &dyn Harness) {
     let made = play
         .emulator()
         .with_machine(|machine| machine.sessions()[0].seq);
-    assert!(made < EVENTS / 20, "{made} events left");
+    // Some 50 MB, where the largest buffers of a system hold 40; read without a pause it would be far more.
+    assert!(made < 50_000, "{made} events left");
     assert!(made > 64, "{made} events left");
     let from = play.seq();
     while play.seq() < from + 64 {
