@@ -22,6 +22,7 @@ cases![
     fin_inside_a_frame_header_is_one_loss,
     a_close_frame_then_a_reset_is_one_loss,
     what_follows_a_close_frame_is_void,
+    ; close_1014_is_named = "the websocket library hands it over as 1002"
 ];
 
 /// Unknown codes, codes of the server's own trouble, and none at all: the session goes on.
@@ -35,6 +36,7 @@ fn codes_that_keep_the_session_are_followed_by_resume(harness: &dyn Harness) {
         Some(1001),
         Some(1011),
         Some(1012),
+        Some(1013),
         Some(3000),
         Some(4099),
         Some(4999),
@@ -49,6 +51,17 @@ fn codes_that_keep_the_session_are_followed_by_resume(harness: &dyn Harness) {
         play.resumed();
     }
     assert_eq!(play.log(|log| log.identifies()), 1);
+    play.end();
+}
+
+/// 1014 (a proxy got no good answer) keeps the session, and the event names it.
+fn close_1014_is_named(harness: &dyn Harness) {
+    let mut play = Play::up(harness, gateway([]));
+    play.play([Effect::Close(Some(1014))]);
+    let gone = play.gone();
+    assert_eq!(gone.next, Next::Resume);
+    assert_eq!(gone.code, Some(CloseCode::BAD_GATEWAY));
+    play.resumed();
     play.end();
 }
 
@@ -139,7 +152,7 @@ fn op_7_is_obeyed_at_once(harness: &dyn Harness) {
 fn no_close_of_ours_ends_a_session(harness: &dyn Harness) {
     let dead =
         Step::new(When::Beat(Nth::Only(1)), [Effect::WithholdAcks(None)]).on(Selector::conn(2));
-    let mut play = Play::up(harness, beating(ms(300), [dead]));
+    let mut play = Play::up(harness, beating(ms(1000), [dead]));
     play.play([Effect::Op7]);
     play.resumed();
     assert_eq!(play.gone().reason, DisconnectReason::Zombie);

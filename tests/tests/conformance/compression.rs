@@ -263,7 +263,7 @@ fn a_payload_that_is_always_damaged_costs_the_session(harness: &dyn Harness) {
 
 /// A payload whose last four bytes never come, and then silence: the dead link is seen all the same.
 fn a_payload_without_its_end_is_no_sign_of_life(harness: &dyn Harness) {
-    let mut play = Play::up(harness, beating(ms(300), []));
+    let mut play = Play::up(harness, beating(ms(600), []));
     play.play([
         Effect::Damage {
             how: Damage::NoSuffix,

@@ -1,6 +1,7 @@
 //! Dialling: what can go wrong before READY or RESUMED, and how long is waited then.
 
 use std::io::Write;
+use std::net::{Ipv6Addr, SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
 use shardwright_core::{DisconnectReason, Next, Problem, SessionLoss, TransportFault};
@@ -26,6 +27,9 @@ cases![
     http_errors_at_the_upgrade_are_said_and_sat_out,
     retry_after_is_kept,
     a_redirect_is_not_followed,
+    the_upgrade_asks_for_what_is_needed_and_no_more,
+    an_ipv6_address_is_dialled,
+    every_address_of_a_name_is_tried,
     hello_may_come_with_the_upgrade,
     an_upgrade_may_come_in_pieces,
     an_upgrade_without_the_right_key_is_refused,
@@ -73,7 +77,7 @@ fn an_outage_is_sat_out_with_growing_pauses(harness: &dyn Harness) {
 /// Dials that must end by their own deadline. The session outlives them, and the main host is tried too.
 fn hanging(harness: &dyn Harness, hang: impl FnOnce(&Play), steps: Vec<Step>) {
     let mut play = Play::up_with(harness, gateway(steps), |options| {
-        options.limits.dial_timeout = ms(300);
+        options.limits.dial_timeout = ms(800);
     });
     hang(&play);
     play.play([Effect::Fin]);
@@ -111,7 +115,7 @@ fn no_hello_is_given_up_and_the_session_kept(harness: &dyn Harness) {
         .on(Selector::listener(Listener::Resume))
         .always();
     let mut play = Play::up_with(harness, gateway([step]), |options| {
-        options.limits.hello_timeout = ms(300);
+        options.limits.hello_timeout = ms(600);
     });
     play.play([Effect::Fin]);
     play.gone();
@@ -132,8 +136,8 @@ fn no_hello_is_given_up_and_the_session_kept(harness: &dyn Harness) {
 /// Beats are answered, READY never comes: another Identify, through the queue.
 fn no_ready_is_given_up(harness: &dyn Harness) {
     let step = Step::new(When::Identify, []).instead();
-    let mut play = Play::with(harness, beating(ms(300), [step]), |options| {
-        options.limits.ready_timeout = ms(1000);
+    let mut play = Play::with(harness, beating(ms(1000), [step]), |options| {
+        options.limits.ready_timeout = ms(1500);
     });
     let gone = play.gone();
     assert_eq!(gone.reason, DisconnectReason::ReadyTimeout);
@@ -295,6 +299,74 @@ fn a_redirect_is_not_followed(harness: &dyn Harness) {
     play.end();
 }
 
+/// The request names host, version and key; no extension is offered, and no token is in it.
+fn the_upgrade_asks_for_what_is_needed_and_no_more(harness: &dyn Harness) {
+    let raw = Raw::new();
+    let mut play = raw.bot(harness, |_| {});
+    let mut stream = raw.accept_tcp();
+    let head = raw::read_head(&mut stream);
+    let host = raw.url().replace("ws://", "");
+    assert!(
+        head.starts_with("GET /?v=10&encoding=json HTTP/1.1\r\n"),
+        "{head}"
+    );
+    let lines: Vec<_> = head.lines().map(str::to_ascii_lowercase).collect();
+    for wanted in [
+        &format!("host: {host}"),
+        "upgrade: websocket",
+        "connection: upgrade",
+        "sec-websocket-version: 13",
+    ] {
+        assert_eq!(
+            lines.iter().filter(|line| *line == wanted).count(),
+            1,
+            "{head}"
+        );
+    }
+    let head = head.to_ascii_lowercase();
+    assert!(!head.contains("sec-websocket-extensions"), "{head}");
+    assert!(!head.contains("a-token"), "{head}");
+    drop(stream);
+    play.gone();
+    let line = raw.accept_ready(40_000);
+    play.ready();
+    line.stop(play);
+}
+
+/// `ws://[::1]:port`, with TLS and without.
+fn an_ipv6_address_is_dialled(harness: &dyn Harness) {
+    let address = SocketAddr::from((Ipv6Addr::LOCALHOST, 0));
+    if TcpListener::bind(address).is_err() {
+        // A machine without IPv6.
+        return;
+    }
+    for names in [None, Some(["::1"])] {
+        let mut builder = gateway([]).listen(address).resume_listen(address);
+        if let Some(names) = names {
+            builder = builder.tls_for(names);
+        }
+        let mut play = Play::up(harness, builder);
+        play.play([Effect::Op7]);
+        play.resumed();
+        assert_eq!(play.gone, 1);
+        play.end();
+    }
+}
+
+/// `localhost` may be two addresses, of which only one listens.
+fn every_address_of_a_name_is_tried(harness: &dyn Harness) {
+    let emulator = gateway([]).start().expect("an emulator");
+    let named = |url: String| url.replace("127.0.0.1", "localhost");
+    let (main, resume) = (emulator.gateway_url(), emulator.resume_url());
+    emulator.with_machine(|machine| machine.set_urls(named(main), named(resume)));
+    let mut play = Play::on(harness, emulator, |_| {});
+    play.ready();
+    play.play([Effect::Op7]);
+    play.resumed();
+    assert_eq!(play.gone, 1);
+    play.end();
+}
+
 /// The answer to the upgrade and Hello in one TCP segment: Hello is not swallowed with the former.
 fn hello_may_come_with_the_upgrade(harness: &dyn Harness) {
     let raw = Raw::new();
@@ -351,7 +423,7 @@ fn an_upgrade_without_the_right_key_is_refused(harness: &dyn Harness) {
 /// A byte now and then is no progress: the deadline is for the dial as a whole.
 fn an_upgrade_that_drips_is_given_up(harness: &dyn Harness) {
     let raw = Raw::new();
-    let mut play = raw.bot(harness, |options| options.limits.dial_timeout = ms(500));
+    let mut play = raw.bot(harness, |options| options.limits.dial_timeout = ms(800));
     let mut stream = raw.accept_tcp();
     raw::read_head(&mut stream);
     let drip = std::thread::spawn(move || {

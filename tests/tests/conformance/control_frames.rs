@@ -1,6 +1,6 @@
 //! Websocket control frames, and frames that break the rules.
 
-use shardwright_core::{Command, DisconnectReason, Next, TransportFault};
+use shardwright_core::{CloseCode, Command, DisconnectReason, Next, TransportFault};
 use shardwright_testkit::ws;
 
 use crate::harness::{Harness, cases};
@@ -13,6 +13,8 @@ cases![
     pings_are_answered_while_the_consumer_is_blocked,
     pings_are_answered_while_the_send_limit_is_spent,
     a_pong_that_nobody_asked_for_is_ignored,
+    a_close_frame_is_answered,
+    a_close_frame_between_fragments_is_obeyed,
     a_masked_frame_is_a_lost_connection,
     a_reserved_bit_is_a_lost_connection,
     a_close_frame_of_one_byte_is_a_lost_connection,
@@ -103,6 +105,31 @@ fn a_pong_that_nobody_asked_for_is_ignored(harness: &dyn Harness) {
     play.dispatch("AFTER");
     assert_eq!(play.gone, 0);
     line.stop(play);
+}
+
+/// A close frame comes back with its code, and the client ends the line.
+fn closed(harness: &dyn Harness, before: &[u8]) {
+    let (raw, mut play, mut line) = up(harness);
+    line.bytes(before);
+    line.frame(true, ws::CLOSE, &ws::close_payload(Some(4000), "bye"));
+    assert_eq!(line.until_end(), Some(4000));
+    let gone = play.gone();
+    assert_eq!(gone.code, Some(CloseCode::new(4000)));
+    let mut new = raw.accept_resume(40_000, 1);
+    new.text(&raw::dispatch(2, "RESUMED"));
+    play.resumed();
+    assert_eq!(play.gone, 1);
+    new.stop(play);
+}
+
+/// The handshake of a close is completed.
+fn a_close_frame_is_answered(harness: &dyn Harness) {
+    closed(harness, b"");
+}
+
+/// Also in the middle of a message.
+fn a_close_frame_between_fragments_is_obeyed(harness: &dyn Harness) {
+    closed(harness, &frame(false, ws::TEXT, b"{"));
 }
 
 /// Bytes that break the framing rules: the connection is lost, the session is not.

@@ -142,7 +142,7 @@ fn late_words_of_the_old_socket_are_void(harness: &dyn Harness) {
         )
         .on(Selector::conn(1)),
     ])
-    .configure(|config| config.heartbeat_interval = ms(300));
+    .configure(|config| config.heartbeat_interval = ms(1000));
     let mut play = Play::up(harness, builder);
     assert_eq!(play.gone().reason, DisconnectReason::Zombie);
     play.resumed();
@@ -163,7 +163,7 @@ fn late_words_of_the_old_socket_are_void(harness: &dyn Harness) {
             "{event:?}"
         );
         beats += usize::from(matches!(event, Event::Heartbeat { .. }));
-        (beats == 10).then_some(())
+        (beats == 4).then_some(())
     });
     assert_eq!(play.seq(), seq);
     assert_eq!(play.dials().len(), 2);

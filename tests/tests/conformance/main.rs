@@ -58,7 +58,7 @@ fn harnesses() -> Vec<Arc<dyn Harness>> {
 }
 
 /// How many cases run at once unless `--test-threads` says otherwise. They mostly wait.
-const THREADS: usize = 8;
+const THREADS: usize = 16;
 
 fn main() {
     let mut arguments = Arguments::from_args();

@@ -95,11 +95,11 @@ fn query_is_added_to_a_foreign_query(harness: &dyn Harness) {
 /// A resume goes to READY's address: on the main host it would work too, and be cut off soon.
 fn resumes_go_where_ready_said(harness: &dyn Harness) {
     let builder =
-        beating(ms(300), []).configure(|config| config.resume_on_main_lives = Some(ms(100)));
+        beating(ms(1000), []).configure(|config| config.resume_on_main_lives = Some(ms(100)));
     let mut play = Play::up(harness, builder);
     play.play([Effect::Op7]);
     play.resumed();
-    play.heartbeats(5);
+    play.heartbeats(3);
     let dials = [(Listener::Main, Some(101)), (Listener::Resume, Some(101))];
     assert_eq!(play.dials(), dials);
     play.end();

@@ -1,6 +1,6 @@
 //! What moves the sequence, and that events come in order and once.
 
-use shardwright_core::{Compression, Event, Next};
+use shardwright_core::{Compression, Event, Next, Problem};
 use shardwright_testkit::emulator::DONE;
 use shardwright_testkit::scenario::{Effect, Ending, Listener, Nth, Selector, Step, When};
 use shardwright_testkit::server::{Seen, ServerConfig, Target};
@@ -11,6 +11,8 @@ use crate::play::{Play, dispatch, gateway};
 cases![
     only_dispatches_with_a_number_move_it,
     ready_itself_counts,
+    what_is_sent_twice_comes_once,
+    a_gap_is_said,
     a_large_payload_is_not_overtaken,
     every_event_comes_once_over_cut_lines_with_zlib,
     every_event_comes_once_over_cut_lines_with_zstd,
@@ -47,6 +49,32 @@ fn ready_itself_counts(harness: &dyn Harness) {
         play.resumed();
         assert_eq!(play.resumes()[n].1, Some(seq));
     }
+    play.end();
+}
+
+/// The gateway may repeat itself; the consumer need not care.
+fn what_is_sent_twice_comes_once(harness: &dyn Harness) {
+    let mut play = Play::up(harness, gateway([]));
+    let mut effects = vec![dispatch("ONE"); 5];
+    effects.extend([Effect::Repeat(4), dispatch("AFTER")]);
+    play.play(effects);
+    play.dispatch("AFTER");
+    assert_eq!(play.seq(), 7);
+    play.end();
+}
+
+/// Numbers that never come are reported, and the connection goes on.
+fn a_gap_is_said(harness: &dyn Harness) {
+    let mut play = Play::up(harness, gateway([]));
+    play.expect_gaps();
+    play.play([Effect::SkipSeq(3), dispatch("AFTER")]);
+    let gap = play.problem(|problem| match problem {
+        Problem::Gap { expected, got } => Some((*expected, *got)),
+        _ => None,
+    });
+    assert_eq!(gap, (2, 5));
+    play.dispatch("AFTER");
+    assert_eq!(play.gone, 0);
     play.end();
 }
 

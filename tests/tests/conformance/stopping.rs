@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use shardwright_core::{CommandError, Event, Shards, StatusUpdate, StopReason};
 use shardwright_testkit::emulator::DONE;
-use shardwright_testkit::scenario::{Effect, Nth, Step, When};
+use shardwright_testkit::scenario::{Effect, Listener, ListenerMode, Nth, Step, When};
 use shardwright_testkit::server::{Seen, Target};
 
 use crate::harness::{Harness, cases};
@@ -14,6 +14,7 @@ use crate::play::{PATIENCE, Play, beating, gateway, ms};
 cases![
     the_end_is_said_once_and_last,
     a_stop_in_a_long_pause_is_prompt,
+    a_stop_while_dialling_is_prompt,
     a_stop_before_ready_ends_the_stream,
     nothing_is_dialled_after_a_stop_that_crosses_op_7,
     nothing_is_dialled_after_a_stop_that_crosses_op_9,
@@ -59,6 +60,24 @@ fn a_stop_in_a_long_pause_is_prompt(harness: &dyn Harness) {
     assert_eq!(play.dials().len(), 1);
 }
 
+/// While a host that hangs is dialled: over at once.
+fn a_stop_while_dialling_is_prompt(harness: &dyn Harness) {
+    let mut play = Play::up_with(harness, gateway([]), |options| {
+        options.limits.dial_timeout = PATIENCE * 2;
+    });
+    play.emulator()
+        .set_listener(Listener::Resume, ListenerMode::Hang);
+    play.play([Effect::Fin]);
+    play.until("a dial", |event| {
+        matches!(event, Event::Connecting { .. }).then_some(())
+    });
+    let since = Instant::now();
+    play.bot.disconnect();
+    assert!(since.elapsed() < PATIENCE, "the dial was sat out");
+    play.ended();
+    play.well_behaved();
+}
+
 /// Before READY, with nobody having taken an event yet.
 fn a_stop_before_ready_ends_the_stream(harness: &dyn Harness) {
     let step = Step::new(When::Identify, []).instead();
@@ -71,9 +90,9 @@ fn a_stop_before_ready_ends_the_stream(harness: &dyn Harness) {
 /// A stop and something that asks for a reconnect meet on the way. Whichever is first: when the stop has
 /// returned nothing is dialled any more.
 fn crossing(harness: &dyn Harness, effect: &Effect) {
-    let builder = beating(ms(300), []).configure(|config| config.identify_pause = Duration::ZERO);
+    let builder = beating(ms(1000), []).configure(|config| config.identify_pause = Duration::ZERO);
     let emulator = Arc::new(builder.start().expect("an emulator"));
-    for _ in 0..8 {
+    for _ in 0..4 {
         let dials = || emulator.with_machine(|machine| machine.log().connections());
         let mut play = Play::at(harness, &emulator.api_base(), |_| {});
         play.ready();
@@ -91,7 +110,7 @@ fn crossing(harness: &dyn Harness, effect: &Effect) {
         // Another bot's heart gives the first one time to come back, if it were to.
         let mut other = Play::at(harness, &emulator.api_base(), |_| {});
         other.ready();
-        other.heartbeats(2);
+        other.heartbeats(1);
         assert_eq!(dials(), before + 1);
         other.bot.disconnect();
         other.ended();

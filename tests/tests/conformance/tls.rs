@@ -66,7 +66,7 @@ fn a_reset_is_a_lost_line(harness: &dyn Harness) {
 /// TCP is accepted and TLS is never answered: the dial ends by its own deadline.
 fn a_handshake_that_hangs_is_given_up(harness: &dyn Harness) {
     let mut play = Play::up_with(harness, gateway([]).tls(), |options| {
-        options.limits.dial_timeout = ms(500);
+        options.limits.dial_timeout = ms(1000);
     });
     play.emulator()
         .set_listener(Listener::Resume, ListenerMode::Hang);
