@@ -28,6 +28,7 @@ mod sending;
 mod sequence;
 mod stopping;
 mod tls;
+mod upgrade;
 
 use std::sync::Arc;
 
@@ -45,6 +46,7 @@ const SUBJECTS: &[(&str, &[Case])] = &[
     ("payloads", payloads::CASES),
     ("sending", sending::CASES),
     ("connecting", connecting::CASES),
+    ("upgrade", upgrade::CASES),
     ("resets", resets::CASES),
     ("tls", tls::CASES),
     ("stopping", stopping::CASES),
@@ -87,6 +89,13 @@ fn main() {
     let conclusion = libtest_mimic::run(&arguments, trials);
     if !listing && (harnesses().len() > 1 || std::env::var_os("CONFORMANCE_TABLE").is_some()) {
         print!("{table}");
+        for (subject, cases) in SUBJECTS {
+            for case in *cases {
+                if let Some(why) = case.ignored {
+                    println!("not run: {subject}::{}: {why}", case.name);
+                }
+            }
+        }
     }
     conclusion.exit();
 }
