@@ -34,6 +34,8 @@ pub(crate) fn options(api: &str) -> Options {
     let mut options = Options::new(Intents::default());
     options.api = ApiBase::parse(api).expect("an address");
     options.seed = Some(1);
+    // A start that cannot succeed must fail, not hang.
+    options.start_tries = Some(4);
     options.limits.backoff_base = ms(20);
     options.limits.backoff_cap = ms(200);
     options
