@@ -71,6 +71,11 @@ impl<S: AsyncSocket> AsyncDriver<S> {
             if self.seat.is_over() {
                 return Turn::Done(());
             }
+            // What is to be sent goes before anything that may end its connection. It never waits.
+            if let Poll::Ready(input) = self.wire.poll_write(cx) {
+                self.seat.handle(input, &mut self.wire);
+                continue;
+            }
             if self.seat.poll(cx, &mut self.wire).is_ready() {
                 continue;
             }
@@ -151,6 +156,13 @@ impl<S> AsyncWire<S> {
 }
 
 impl<S: AsyncSocket> AsyncWire<S> {
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Input> {
+        match &mut self.line {
+            Some(line) => line.poll_flushed(cx),
+            None => Poll::Pending,
+        }
+    }
+
     fn poll(&mut self, read: bool, cx: &mut Context<'_>) -> Poll<Input> {
         if let Some((conn, dialling)) = &mut self.dialling
             && let Poll::Ready(result) = dialling.as_mut().poll(cx)
@@ -195,18 +207,24 @@ impl<S: AsyncSocket> Line<S> {
         Pin::new(&mut self.socket)
     }
 
+    /// Ready once all that was to be sent is out.
+    fn poll_flushed(&mut self, cx: &mut Context<'_>) -> Poll<Input> {
+        if self.broken.is_some() || !self.unflushed {
+            return Poll::Pending;
+        }
+        match self.poll_write(cx) {
+            Poll::Ready(Ok(())) => {
+                self.unflushed = false;
+                return Poll::Ready(Input::Flushed { conn: self.conn });
+            }
+            Poll::Ready(Err(why)) => self.broken = Some((why, Instant::now() + READ_ON)),
+            Poll::Pending => {}
+        }
+        Poll::Pending
+    }
+
     fn poll(&mut self, read: bool, cx: &mut Context<'_>) -> Poll<Input> {
         let conn = self.conn;
-        if self.broken.is_none() && self.unflushed {
-            match self.poll_write(cx) {
-                Poll::Ready(Ok(())) => {
-                    self.unflushed = false;
-                    return Poll::Ready(Input::Flushed { conn });
-                }
-                Poll::Ready(Err(why)) => self.broken = Some((why, Instant::now() + READ_ON)),
-                Poll::Pending => {}
-            }
-        }
         if read && let Poll::Ready(input) = self.poll_read(cx) {
             return Poll::Ready(input);
         }
