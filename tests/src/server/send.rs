@@ -6,7 +6,7 @@ use super::ServerMachine;
 use super::conn::{Merge, Phase};
 use super::director::Moment;
 use super::io::{ConnId, HowDropped, Outgoing, ServerAction, WsMessage};
-use super::log::Seen;
+use super::log::{Seen, digest};
 use super::session::Keep;
 use super::shape;
 use super::timers::Timer;
@@ -25,7 +25,16 @@ impl ServerMachine {
                 .map(|conn| conn.cursor + 1),
         };
         let seq = session.push(name, body, keep);
-        if let Some(id) = session.conn {
+        let (conn, id) = (session.conn, session.id.as_str());
+        if self.config.log_dispatches {
+            let what = Seen::Given {
+                session: id.to_owned(),
+                seq,
+                digest: digest(name, body.as_bytes()),
+            };
+            self.note(conn, what);
+        }
+        if let Some(id) = conn {
             self.enqueue(id);
         }
         Some(seq)
