@@ -77,6 +77,12 @@ impl EventFilter {
         Self(Some(Arc::new(names.into_iter().map(Into::into).collect())))
     }
 
+    /// Whether nothing is left out.
+    #[must_use]
+    pub fn is_all(&self) -> bool {
+        self.0.is_none()
+    }
+
     pub(crate) fn wants(&self, name: &str) -> bool {
         self.0.as_ref().is_none_or(|names| names.contains(name))
     }

@@ -121,6 +121,16 @@ pub enum Seen {
     },
     /// A dispatch of a finished flood's end was sent.
     FloodEnded,
+    /// Hello was sent.
+    Hello {
+        /// The time between beats it names, if that makes sense.
+        interval: Option<Duration>,
+    },
+    /// A message was damaged on its way out.
+    Damaged {
+        /// The dispatch in it, if it was one.
+        seq: Option<u64>,
+    },
     /// A session was given a dispatch; only with
     /// [`log_dispatches`](super::ServerConfig::log_dispatches).
     Given {

@@ -184,7 +184,11 @@ impl ServerMachine {
         let damage = damage.or_else(|| conn.next_damage());
         if let Some(how) = damage {
             payload = shape::damage_payload(&payload, how);
+            self.note(Some(id), Seen::Damaged { seq });
         }
+        let Some(conn) = self.conns.get_mut(&id) else {
+            return;
+        };
         let Ok(mut message) = conn.encoder.encode(payload) else {
             return self.close(id, Some(4000), "compression failed");
         };

@@ -107,6 +107,10 @@ impl Bot {
                 began,
                 given: spec.fleet.states.clone(),
                 mail_limit: spec.mailbox_events,
+                overflow: spec.overflow,
+                filtered: !spec.fleet.template.filter.is_all(),
+                stays_on_host: spec.fleet.template.stay_on_host,
+                limits: spec.fleet.template.limits.clone(),
                 ..BotStory::default()
             },
             plan: spec.fleet.plan.clone(),
@@ -389,6 +393,7 @@ impl World {
     }
 
     pub(super) fn rouse_consumer(&mut self, bot: BotId) {
+        self.count_waiting(bot);
         let it = &mut self.bots[bot.0];
         if !it.taking && it.consumer != Consumer::Pauses && !it.mail.is_empty() {
             it.taking = true;
@@ -426,7 +431,13 @@ impl World {
         for (id, name) in took {
             self.mark(|| Mark::Took(bot, id, name));
         }
+        self.count_waiting(bot);
         self.give_room(bot);
+    }
+
+    fn count_waiting(&mut self, bot: BotId) {
+        let it = &mut self.bots[bot.0];
+        it.story.waiting = it.mail.waiting();
     }
 
     /// Lets paused shards go on whose mailboxes have room again.
@@ -455,6 +466,7 @@ impl World {
     pub(super) fn withdraw(&mut self, bot: BotId, index: usize) {
         let given = self.bots[bot.0].mail.withdraw(index);
         self.acknowledge(bot, index, given);
+        self.count_waiting(bot);
         self.give_room(bot);
     }
 

@@ -28,6 +28,7 @@ pub struct Builder {
     keep_bodies: bool,
     transcript: bool,
     transcript_limit: Option<usize>,
+    tail: usize,
 }
 
 impl Default for Builder {
@@ -45,6 +46,7 @@ impl Default for Builder {
             keep_bodies: true,
             transcript: true,
             transcript_limit: None,
+            tail: 60,
         }
     }
 }
@@ -93,6 +95,12 @@ impl Builder {
         self
     }
 
+    /// How many lines of transcript an error shows (60).
+    pub fn tail(mut self, lines: usize) -> Self {
+        self.tail = lines;
+        self
+    }
+
     /// Makes it. Nothing has happened in it yet.
     #[must_use]
     pub fn build(self) -> World {
@@ -124,6 +132,7 @@ impl Builder {
             transcript: self
                 .transcript
                 .then(|| Transcript::new(self.transcript_limit)),
+            tail_lines: self.tail,
             calm: None,
         };
         world.drain_server();

@@ -187,7 +187,7 @@ impl World {
     }
 
     /// From now on nothing is wrong: lines that stall go on, listeners are open, consumers take events at
-    /// once. A run that goes on long enough shows whether everybody recovers.
+    /// once. Hosts that sleep wake up in their own time. A run that goes on long enough shows whether everybody recovers.
     pub fn calm(&mut self) {
         self.note(|| "calm".to_owned());
         self.dial_rules.clear();
@@ -211,7 +211,8 @@ impl World {
         for bot in 0..self.bots.len() {
             self.set_consumer(BotId(bot), super::Consumer::AtOnce);
         }
-        self.calm = Some(self.time());
+        let awake = self.bots.iter().filter_map(|bot| bot.asleep_until).max();
+        self.calm = Some(awake.unwrap_or(self.now).max(self.now) - self.base);
     }
 
     /// How many of a bot's shards are in this phase.

@@ -388,6 +388,7 @@ impl World {
                     story.heard = Some((first, at));
                     line.unread += bytes;
                     story.most_unread = story.most_unread.max(line.unread);
+                    story.largest = story.largest.max(bytes);
                     line.inbox.push_back(Down::Message { message, whole });
                     self.mark(|| Mark::Arrived(id, bytes));
                 }

@@ -111,6 +111,12 @@ impl Mailboxes {
         }
     }
 
+    /// How many events wait in all boxes.
+    pub(super) fn waiting(&self) -> usize {
+        let of_shards = self.turns.iter().map(|turn| self.len(*turn)).sum::<usize>();
+        of_shards + self.of_bot.len() + usize::from(self.last.is_some())
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.turns.is_empty() && self.of_bot.is_empty() && self.last.is_none()
     }

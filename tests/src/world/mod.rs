@@ -100,6 +100,8 @@ pub struct World {
     at_once: u64,
     at_once_limit: u64,
     transcript: Option<Transcript>,
+    /// How many lines of it an error shows.
+    tail_lines: usize,
     /// Since when nothing is wrong any more.
     calm: Option<Duration>,
 }
@@ -233,13 +235,12 @@ impl World {
         self.bots[bot.0].live
     }
 
-    /// Whether all planned shards of a bot are live.
+    /// Whether all planned shards of a bot are live, and its host is awake to know.
     #[must_use]
     pub fn all_live(&self, bot: BotId) -> bool {
         let bot = &self.bots[bot.0];
-        bot.fleet
-            .total()
-            .is_some_and(|_| bot.live > 0 && bot.live == bot.planned())
+        let awake = bot.sleeps_until(self.now).is_none();
+        awake && bot.live > 0 && bot.live == bot.planned()
     }
 
     /// Whether the bot has ended and its consumer knows.

@@ -12,8 +12,6 @@ use crate::server::Input as ServerInput;
 
 /// How long [`World::run_until`] waits, in virtual time.
 const PATIENCE: Duration = Duration::from_secs(6 * 60 * 60);
-/// How many lines of transcript an error shows.
-const TAIL: usize = 60;
 
 /// Why a run failed. It shows the seed and how the transcript ends.
 #[derive(Debug, thiserror::Error)]
@@ -108,7 +106,7 @@ impl World {
                     return Err(WorldError::Idle {
                         at,
                         seed,
-                        tail: self.tail(TAIL),
+                        tail: self.tail(self.tail_lines),
                     });
                 }
                 Some(next) if next > until => {
@@ -117,7 +115,7 @@ impl World {
                     return Err(WorldError::TooLate {
                         at,
                         seed,
-                        tail: self.tail(TAIL),
+                        tail: self.tail(self.tail_lines),
                     });
                 }
                 Some(_) => self.step()?,
@@ -138,7 +136,7 @@ impl World {
         Err(WorldError::Broken {
             broken,
             seed: self.seed,
-            tail: self.tail(TAIL),
+            tail: self.tail(self.tail_lines),
         })
     }
 
@@ -175,7 +173,7 @@ impl World {
             return Err(WorldError::LiveLock {
                 at,
                 seed: self.seed,
-                tail: self.tail(TAIL),
+                tail: self.tail(self.tail_lines),
             });
         }
         self.happen(queued);

@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
-use shardwright_core::{Answer, CommandId, Event, EventId, ShardId, ShardState, Stop};
+use shardwright_core::{Answer, CommandId, Event, EventId, ShardId, ShardLimits, ShardState, Stop};
 
 use super::BotId;
+use super::mailbox::Overflow;
 use crate::server::{ConnId, digest};
 
 /// One event as a consumer took it.
@@ -109,6 +110,16 @@ pub struct BotStory {
     pub most_drained: usize,
     /// The most memory one decoder held, in bytes.
     pub most_buffered: usize,
+    /// How many events wait for the consumer now.
+    pub waiting: usize,
+    /// What a full mailbox means.
+    pub overflow: Overflow,
+    /// Whether events are filtered, so that some never come.
+    pub filtered: bool,
+    /// Whether resumes go to the configured host.
+    pub stays_on_host: bool,
+    /// The deadlines and sizes it was given.
+    pub limits: ShardLimits,
 }
 
 /// From when to when; without an end it lasts.
@@ -160,6 +171,8 @@ pub struct LineStory {
     pub heard: Option<(Duration, Duration)>,
     /// The most bytes that waited to be read.
     pub most_unread: usize,
+    /// The bytes of the largest message.
+    pub largest: usize,
 }
 
 impl LineStory {
@@ -187,6 +200,7 @@ impl LineStory {
             closed: None,
             heard: None,
             most_unread: 0,
+            largest: 0,
         }
     }
 }
