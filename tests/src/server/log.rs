@@ -126,6 +126,11 @@ pub enum Seen {
         /// The time between beats it names, if that makes sense.
         interval: Option<Duration>,
     },
+    /// Op 9 was sent.
+    Invalid {
+        /// Whether the session may be resumed.
+        resumable: bool,
+    },
     /// A message was damaged on its way out.
     Damaged {
         /// The dispatch in it, if it was one.

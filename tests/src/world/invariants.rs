@@ -95,10 +95,20 @@ fn breach(broken: &mut Vec<Broken>, rule: u8, at: Duration, what: String) {
 
 /// Rule 0.
 fn manners(evidence: &Evidence<'_>, broken: &mut Vec<Broken>) {
+    let mut invalidated = BTreeSet::new();
     for entry in evidence.log {
+        if matches!(entry.what, Seen::Invalid { .. }) {
+            invalidated.insert(entry.conn);
+        }
         let Seen::Violation(what) = &entry.what else {
             continue;
         };
+        // Sent before the news of it arrived.
+        let crossed = invalidated.contains(&entry.conn)
+            && matches!(
+                what,
+                Violation::BeforeIdentify(_) | Violation::BeforeReady(_)
+            );
         let excused = matches!(
             what,
             // Rules 2 and 3 look at these, with the delays in view.
@@ -117,7 +127,7 @@ fn manners(evidence: &Evidence<'_>, broken: &mut Vec<Broken>) {
                 | Violation::WholeListTooSoon
                 | Violation::MissingIntent
         );
-        if !excused {
+        if !excused && !crossed {
             breach(broken, 0, entry.at, format!("{:?}: {what}", entry.conn));
         }
     }

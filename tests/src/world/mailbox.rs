@@ -38,6 +38,8 @@ pub(super) struct Mailboxes {
     last: Option<Event<'static>>,
     count: u64,
     in_hand: Option<(usize, EventId)>,
+    /// The last event was taken: what still comes is thrown away.
+    ended: bool,
     limit: usize,
     byte_limit: usize,
     overflow: Overflow,
@@ -72,6 +74,9 @@ impl Mailboxes {
     }
 
     pub(super) fn put(&mut self, shard: usize, event: Event<'static>) -> Put {
+        if self.ended {
+            return Put::Ignored;
+        }
         let (limit, byte_limit, overflow) = (self.limit, self.byte_limit, self.overflow);
         let Some(mailbox) = self.boxes.get_mut(shard) else {
             return Put::Ignored;
@@ -140,6 +145,7 @@ impl Mailboxes {
             }
         }
         let Some(shard) = self.turns.pop_front() else {
+            self.ended |= self.last.is_some();
             return self.last.take();
         };
         let mailbox = self.boxes.get_mut(shard)?;

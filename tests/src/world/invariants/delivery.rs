@@ -50,7 +50,6 @@ pub(super) fn check(evidence: &Evidence<'_>, broken: &mut Vec<Broken>) {
             names: names(bot),
             dropped: bot.dropped.iter().copied().collect(),
             last: BTreeMap::new(),
-            lost: BTreeSet::new(),
             up: BTreeMap::new(),
         };
         reader.start(&furthest, broken);
@@ -96,7 +95,6 @@ struct Reader<'e> {
     dropped: BTreeSet<EventId>,
     /// The last that the consumer took, by session.
     last: BTreeMap<String, u64>,
-    lost: BTreeSet<String>,
     /// The session of each shard that is up.
     up: BTreeMap<ShardId, (String, u32)>,
 }
@@ -135,8 +133,11 @@ impl Reader<'_> {
                     let Some(name) = self.names.get(&(*shard, *session)).cloned() else {
                         continue;
                     };
+                    // Told to stop, a runtime withdraws what was not taken.
+                    if self.bot.stop.is_some_and(|(asked, _)| asked <= taken.at) {
+                        continue;
+                    }
                     self.whole_up_to(&name, *shard, *session, *last_seq, taken.at, broken);
-                    self.lost.insert(name);
                 }
                 TakenEvent::Notice(
                     Event::Ready { shard, session, .. } | Event::Resumed { shard, session, .. },
@@ -187,6 +188,9 @@ impl Reader<'_> {
             .range(last + 1..seq)
             .map(|(seq, _)| *seq)
             .find(|seq| !self.dropped.contains(&EventId { seq: *seq, ..id }));
+        // What followed a damaged payload may have been taken for its rest.
+        let missing = missing
+            .filter(|seq| !(last..=*seq).any(|seq| self.damaged.contains(&(bot, id.shard, seq))));
         if let Some(missing) = missing.filter(|_| !self.bot.filtered) {
             let what = format!("{} but not {missing}; the last was {last}", here());
             breach(broken, 1, at, what);

@@ -24,6 +24,7 @@ pub(super) fn check(evidence: &Evidence<'_>, broken: &mut Vec<Broken>) {
         sizes(index, bot, broken);
         one_end(index, bot, evidence.end, broken);
         connections_end(index, bot, broken);
+        states(index, bot, broken);
         for (rule, list, what) in [
             (9, &bot.after_stop, "an action after the stop"),
             (9, &bot.misuse, "misuse"),
@@ -123,6 +124,35 @@ fn sizes(index: usize, bot: &BotStory, broken: &mut Vec<Broken>) {
     if bot.most_buffered > bot.limits.payload_limit.saturating_mul(2) {
         let what = format!("bot {index}: a decoder of {} bytes", bot.most_buffered);
         breach(broken, 8, bot.began, what);
+    }
+}
+
+/// What the last event hands over is what each shard left, and no shard is left out.
+fn states(index: usize, bot: &BotStory, broken: &mut Vec<Broken>) {
+    let mut left = BTreeMap::new();
+    let mut begun = BTreeSet::new();
+    for taken in &bot.taken {
+        match taken.event.notice() {
+            Some(Event::Connecting { shard, .. }) => {
+                begun.insert(*shard);
+            }
+            Some(Event::ShardStopped { shard, state, .. }) => {
+                left.insert(*shard, state);
+            }
+            Some(Event::Stopped { states, .. }) => {
+                for shard in &begun {
+                    let handed = states.iter().find(|state| state.shard == *shard);
+                    if left.get(shard).copied() != handed {
+                        let what = format!(
+                            "bot {index}: shard {shard} left {:?}, handed over is {handed:?}",
+                            left.get(shard)
+                        );
+                        breach(broken, 9, taken.at, what);
+                    }
+                }
+            }
+            _ => {}
+        }
     }
 }
 

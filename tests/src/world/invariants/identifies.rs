@@ -70,7 +70,9 @@ struct Life<'e> {
     session: Option<String>,
     live: Option<&'e LineStory>,
     opened: usize,
+    /// Op 9 with `true`.
     invalid: usize,
+    /// A close code or op 9 that ends it.
     closed: bool,
     damaged: usize,
 }
@@ -139,7 +141,8 @@ fn read<'e>(entry: &LogEntry, line: &'e LineStory, reached: bool, life: &mut Lif
         Seen::Upgrade {
             status: Some(101), ..
         } => life.opened += 1,
-        Seen::Sent { op: 9 } => life.invalid += 1,
+        Seen::Invalid { resumable: true } => life.invalid += 1,
+        Seen::Invalid { resumable: false } => life.closed = true,
         Seen::Closed {
             code: Some(code), ..
         } if ENDS_SESSION.contains(code) => life.closed = true,
