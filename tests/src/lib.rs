@@ -13,3 +13,8 @@ pub mod scenario;
 pub mod server;
 pub mod world;
 pub mod ws;
+
+/// Its example is run.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/world.md")]
+struct PageAboutWorlds;

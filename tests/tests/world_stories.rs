@@ -499,3 +499,14 @@ fn a_world_in_which_nothing_can_happen_says_so() {
         1
     );
 }
+
+#[test]
+fn too_much_at_one_moment_is_a_live_lock() {
+    let builder = World::builder().at_once(50);
+    let mut world = builder
+        .configure(|server| (server.shards, server.max_concurrency) = (64, 64))
+        .build();
+    world.start_bot();
+    let error = world.run_for(MINUTE).unwrap_err();
+    assert!(matches!(error, WorldError::LiveLock { .. }), "{error}");
+}

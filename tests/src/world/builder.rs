@@ -29,17 +29,19 @@ pub struct Builder {
     transcript: bool,
     transcript_limit: Option<usize>,
     tail: usize,
+    at_once: Option<u64>,
 }
 
 impl Default for Builder {
     fn default() -> Self {
-        let mut config = ServerConfig::default();
-        config.flow_control = true;
-        config.log_dispatches = true;
-        config.log_limit = usize::MAX;
         Self {
             seed: 0,
-            config,
+            config: ServerConfig {
+                flow_control: true,
+                log_dispatches: true,
+                log_limit: usize::MAX,
+                ..ServerConfig::default()
+            },
             scenario: Scenario::default(),
             corpus: None,
             network: Network::default(),
@@ -47,6 +49,7 @@ impl Default for Builder {
             transcript: true,
             transcript_limit: None,
             tail: 60,
+            at_once: None,
         }
     }
 }
@@ -101,6 +104,13 @@ impl Builder {
         self
     }
 
+    /// How much may happen at one moment before it counts as a live-lock (200,000 things, and a thousand
+    /// more for each connection).
+    pub fn at_once(mut self, limit: u64) -> Self {
+        self.at_once = Some(limit);
+        self
+    }
+
     /// Makes it. Nothing has happened in it yet.
     #[must_use]
     pub fn build(self) -> World {
@@ -128,7 +138,7 @@ impl Builder {
             bots: Vec::new(),
             keep_bodies: self.keep_bodies,
             at_once: 0,
-            at_once_limit: 200_000,
+            at_once_limit: self.at_once,
             transcript: self
                 .transcript
                 .then(|| Transcript::new(self.transcript_limit)),

@@ -40,6 +40,7 @@ mod mailbox;
 mod network;
 mod queue;
 mod run;
+mod serving;
 mod story;
 mod transcript;
 
@@ -98,7 +99,7 @@ pub struct World {
     bots: Vec<Bot>,
     keep_bodies: bool,
     at_once: u64,
-    at_once_limit: u64,
+    at_once_limit: Option<u64>,
     transcript: Option<Transcript>,
     /// How many lines of it an error shows.
     tail_lines: usize,

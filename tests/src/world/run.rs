@@ -168,7 +168,8 @@ impl World {
         };
         self.pass_to(queued.at);
         self.at_once += 1;
-        if self.at_once > self.at_once_limit + 1000 * self.lines.len() as u64 {
+        let usual = 200_000 + 1000 * self.lines.len() as u64;
+        if self.at_once > self.at_once_limit.unwrap_or(usual) {
             let at = self.time();
             return Err(WorldError::LiveLock {
                 at,
@@ -191,8 +192,8 @@ impl World {
             }
         }
         match queued.due {
-            Due::ToServer(..) => self.to_server(queued),
-            Due::ToClient(..) => self.to_client(queued),
+            Due::ToServer(..) => self.reach_server(queued),
+            Due::ToClient(..) => self.reach_client(queued),
             Due::ServerTick => {
                 self.server_tick = None;
                 self.server_input(ServerInput::Tick);

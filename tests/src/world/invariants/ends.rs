@@ -212,11 +212,9 @@ fn connections_end(index: usize, bot: &BotStory, broken: &mut Vec<Broken>) {
                     breach(broken, 9, taken.at, what);
                 }
             }
-            Some(Event::Disconnected { shard, conn, .. }) => {
-                if open.remove(shard) != Some(*conn) {
-                    let what = format!("bot {index} shard {shard}: {conn:?} ends and was not open");
-                    breach(broken, 9, taken.at, what);
-                }
+            Some(Event::Disconnected { shard, conn, .. }) if open.remove(shard) != Some(*conn) => {
+                let what = format!("bot {index} shard {shard}: {conn:?} ends and was not open");
+                breach(broken, 9, taken.at, what);
             }
             Some(Event::ShardStopped { shard, .. }) if open.contains_key(shard) => {
                 let what = format!("bot {index} shard {shard}: stopped with an open connection");
