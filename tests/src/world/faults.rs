@@ -5,6 +5,7 @@ use std::time::Duration;
 use shardwright_core::Phase;
 
 use super::network::{DialFate, DialRule, Way};
+use super::queue::Due;
 use super::story::Span;
 use super::{BotId, World};
 use crate::scenario::{Effect, Ending, Listener, ListenerMode};
@@ -52,6 +53,9 @@ impl World {
                     pipe.stalled_until = pipe.stalled_until.max(until);
                 }
             }
+        }
+        if let Some(until) = until {
+            self.queue.put(until, Due::Release(id));
         }
     }
 
@@ -110,10 +114,11 @@ impl World {
         self.note(|| format!("no network for {time:?}"));
         let until = self.now + time;
         self.partition = self.partition.max(Some(until));
-        for line in self.lines.values_mut() {
+        for (id, line) in &mut self.lines {
             for pipe in [&mut line.up, &mut line.down] {
                 pipe.stalled_until = pipe.stalled_until.max(Some(until));
             }
+            self.queue.put(until, Due::Release(*id));
         }
     }
 

@@ -93,6 +93,7 @@ impl World {
             let line = self.lines.get_mut(&id).expect("just put in");
             line.up.stalled_until = Some(until);
             line.down.stalled_until = Some(until);
+            self.queue.put(until, Due::Release(id));
         }
         self.dial_rules.retain(|rule| rule.until > now);
         let fate = self
@@ -310,11 +311,9 @@ impl World {
         let Some(line) = self.lines.get_mut(&id).filter(|line| !line.server_gone) else {
             return;
         };
-        match line.up.blocked(self.now) {
-            Some(Some(until)) => return self.queue.put_off(until, queued),
-            Some(None) => return line.up.held.push(queued),
-            None => {}
-        }
+        let Some(queued) = line.up.hold(self.now, queued) else {
+            return;
+        };
         let Due::ToServer(_, up) = queued.due else {
             return;
         };
@@ -358,11 +357,9 @@ impl World {
         let Some(line) = self.lines.get_mut(&id).filter(|line| !line.client_gone) else {
             return;
         };
-        match line.down.blocked(now) {
-            Some(Some(until)) => return self.queue.put_off(until, queued),
-            Some(None) => return line.down.held.push(queued),
-            None => {}
-        }
+        let Some(queued) = line.down.hold(now, queued) else {
+            return;
+        };
         let Due::ToClient(_, down) = queued.due else {
             return;
         };
@@ -483,7 +480,7 @@ impl World {
             return;
         };
         for pipe in [&mut line.up, &mut line.down] {
-            if pipe.blocked(now) != Some(None) {
+            if !pipe.blocked(now) {
                 for queued in pipe.held.drain(..) {
                     self.queue.put_off(now, queued);
                 }

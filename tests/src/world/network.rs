@@ -149,11 +149,17 @@ impl Pipe {
         }
     }
 
-    /// Whether nothing arrives now, and the time until then if it is known.
-    pub(super) fn blocked(&self, now: Instant) -> Option<Option<Instant>> {
-        if self.stalled || self.unread {
-            return Some(None);
+    /// Whether nothing arrives now.
+    pub(super) fn blocked(&self, now: Instant) -> bool {
+        self.stalled || self.unread || self.stalled_until.is_some_and(|until| until > now)
+    }
+
+    /// Keeps what cannot arrive yet; nothing overtakes what is kept. Gives back what arrives.
+    pub(super) fn hold(&mut self, now: Instant, queued: Queued) -> Option<Queued> {
+        if !self.blocked(now) && self.held.is_empty() {
+            return Some(queued);
         }
-        self.stalled_until.filter(|until| *until > now).map(Some)
+        self.held.push(queued);
+        None
     }
 }

@@ -48,6 +48,8 @@ pub(super) enum Due {
     /// A dial reaches the server.
     Dialled(ConnId),
     DialFailed(ConnId, TransportFault),
+    /// What was held up on a line may go on.
+    Release(ConnId),
     /// What a client has written has left its host.
     Flushed(ConnId),
     WakeFleet(BotId),

@@ -200,6 +200,7 @@ impl World {
             }
             Due::Dialled(line) => self.dialled(line),
             Due::DialFailed(line, why) => self.dial_failed(line, why),
+            Due::Release(line) => self.release(line),
             Due::Flushed(line) => self.flushed(line),
             Due::WakeFleet(bot) => self.wake_fleet(bot),
             Due::StartShard(bot, index) => self.shard_input(bot, index, Input::Start),
@@ -223,7 +224,11 @@ impl World {
     /// The bot on whose host it happens.
     fn host_of(&self, due: &Due) -> Option<BotId> {
         match due {
-            Due::ServerTick | Due::ToServer(..) | Due::Dialled(_) | Due::RestAsked(..) => None,
+            Due::ServerTick
+            | Due::ToServer(..)
+            | Due::Dialled(_)
+            | Due::Release(_)
+            | Due::RestAsked(..) => None,
             Due::ToClient(line, _) | Due::DialFailed(line, _) | Due::Flushed(line) => {
                 self.lines.get(line).map(|line| line.bot)
             }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use shardwright_core::{Event, EventId, ShardId};
 
 use super::{Broken, Evidence, breach};
-use crate::server::Seen;
+use crate::server::{ConnId, Seen};
 use crate::world::{BotStory, TakenEvent};
 
 /// What was given this long before the end may still be on its way.
@@ -32,7 +32,13 @@ pub(super) fn check(evidence: &Evidence<'_>, broken: &mut Vec<Broken>) {
         return;
     }
     let mut damaged = BTreeSet::new();
+    let mut attached = BTreeMap::new();
     for entry in evidence.log {
+        if let (Seen::Ready { session } | Seen::Resumed { session, .. }, Some(conn)) =
+            (&entry.what, entry.conn)
+        {
+            attached.insert(session.as_str(), conn);
+        }
         if let (Seen::Damaged { seq: Some(seq) }, Some(line)) =
             (&entry.what, entry.conn.and_then(|conn| evidence.line(conn)))
         {
@@ -51,6 +57,7 @@ pub(super) fn check(evidence: &Evidence<'_>, broken: &mut Vec<Broken>) {
             dropped: bot.dropped.iter().copied().collect(),
             last: BTreeMap::new(),
             up: BTreeMap::new(),
+            attached: &attached,
         };
         reader.start(&furthest, broken);
         reader.read(broken);
@@ -95,8 +102,10 @@ struct Reader<'e> {
     dropped: BTreeSet<EventId>,
     /// The last that the consumer took, by session.
     last: BTreeMap<String, u64>,
-    /// The session of each shard that is up.
-    up: BTreeMap<ShardId, (String, u32)>,
+    /// The session of each shard that is up, and the client's number of its connection.
+    up: BTreeMap<ShardId, (String, u32, u32)>,
+    /// The connection that each session has at the server.
+    attached: &'e BTreeMap<&'e str, ConnId>,
 }
 
 impl Reader<'_> {
@@ -140,10 +149,22 @@ impl Reader<'_> {
                     self.whole_up_to(&name, *shard, *session, *last_seq, taken.at, broken);
                 }
                 TakenEvent::Notice(
-                    Event::Ready { shard, session, .. } | Event::Resumed { shard, session, .. },
+                    Event::Ready {
+                        shard,
+                        session,
+                        conn,
+                        ..
+                    }
+                    | Event::Resumed {
+                        shard,
+                        session,
+                        conn,
+                        ..
+                    },
                 ) => {
                     if let Some(name) = self.names.get(&(*shard, *session)) {
-                        self.up.insert(*shard, (name.clone(), *session));
+                        let up = (name.clone(), *session, conn.get());
+                        self.up.insert(*shard, up);
                     }
                 }
                 TakenEvent::Notice(Event::Disconnected { shard, .. }) => {
@@ -240,7 +261,14 @@ impl Reader<'_> {
         if !peace || self.bot.crashed.is_some() || self.bot.stop.is_some() || self.bot.waiting > 0 {
             return;
         }
-        for (shard, (name, session)) in &self.up {
+        for (shard, (name, session, conn)) in &self.up {
+            // A Resume that was held up on a line since left takes the session there when it arrives.
+            let here = self.evidence.lines.iter().rev().find(|line| {
+                line.bot.0 == self.index && line.shard == *shard && line.conn == *conn
+            });
+            if here.map(|line| &line.id) != self.attached.get(name.as_str()) {
+                continue;
+            }
             let Some(given) = self.given.get(name.as_str()) else {
                 continue;
             };

@@ -105,6 +105,10 @@ fn given_up(evidence: &Evidence<'_>, broken: &mut Vec<Broken>) {
         let Some(session) = life.session.as_deref() else {
             continue;
         };
+        // Held up on a line that was left before the session began.
+        if life.live.is_some_and(|live| live.dialled > line.dialled) {
+            continue;
+        }
         let gone_for = life
             .live
             .and_then(|live| live.ended)
