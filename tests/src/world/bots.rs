@@ -90,6 +90,8 @@ pub(super) struct Bot {
     taking: bool,
     /// How many shards are live.
     pub(super) live: usize,
+    /// How many wait for room.
+    paused: usize,
     /// How far its host's clock is behind the world's.
     pub(super) behind: Duration,
     pub(super) asleep_until: Option<Instant>,
@@ -124,6 +126,7 @@ impl Bot {
             consumer: spec.consumer,
             taking: false,
             live: 0,
+            paused: 0,
             behind: Duration::ZERO,
             asleep_until: None,
             gone: false,
@@ -309,6 +312,7 @@ impl World {
             it.story.most_buffered = it.story.most_buffered.max(buffered);
             if full && !slot.congested {
                 slot.congested = true;
+                it.paused += 1;
                 let from = now - self.base;
                 it.story.congested.push((slot.id, Span { from, to: None }));
                 next = Some(Input::Congested(true));
@@ -442,12 +446,16 @@ impl World {
 
     /// Lets paused shards go on whose mailboxes have room again.
     fn give_room(&mut self, bot: BotId) {
+        if self.bots[bot.0].paused == 0 {
+            return;
+        }
         let at = self.now - self.base;
         for index in 0..self.bots[bot.0].shards.len() {
             let it = &mut self.bots[bot.0];
             let slot = &mut it.shards[index];
             if slot.congested && it.mail.has_room(index) {
                 slot.congested = false;
+                it.paused -= 1;
                 let id = slot.id;
                 if let Some((_, span)) = it
                     .story
