@@ -217,6 +217,10 @@ impl Storm {
                 self.world.set_consumer(bot, consumer);
                 let time = up_to(rng, 300);
                 self.world.run_for(time)?;
+                // What waits is lost with its process, and must come again to the next.
+                if self.rng.below(4) == 0 {
+                    self.crash()?;
+                }
                 self.world.set_consumer(bot, Consumer::AtOnce);
             }
             23 => self.play(&[Effect::Invalidate, Effect::Fin]),
