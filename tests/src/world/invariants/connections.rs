@@ -17,11 +17,11 @@ const PROBE: Duration = Duration::from_secs(10);
 const SHORT: Duration = Duration::from_secs(1);
 
 pub(super) fn check(evidence: &Evidence<'_>, broken: &mut Vec<Broken>) {
-    let mut hellos = BTreeMap::<ConnId, Vec<Option<Duration>>>::new();
+    let mut hellos = BTreeMap::<ConnId, Vec<(Duration, Option<Duration>)>>::new();
     for entry in evidence.log {
         match (&entry.what, entry.conn) {
             (Seen::Hello { interval }, Some(conn)) => {
-                hellos.entry(conn).or_default().push(*interval)
+                hellos.entry(conn).or_default().push((entry.at, *interval))
             }
             (
                 Seen::Violation(what @ (Violation::RateLimited | Violation::PresenceLimited)),
@@ -39,17 +39,24 @@ pub(super) fn check(evidence: &Evidence<'_>, broken: &mut Vec<Broken>) {
         limit(line, broken);
         code(evidence, line, broken);
         let interval = match hellos.get(&line.id).map(Vec::as_slice) {
-            Some([Some(interval)]) => Some(*interval),
+            Some([(sent, Some(interval))]) => Some((*sent, *interval)),
             None => None,
             // Several, or one that makes no sense: there is no telling when a beat is due.
             Some(_) => continue,
         };
-        if let (Some(interval), Some((hello, _))) = (interval, line.heard)
+        if let (Some((sent, interval)), Some((hello, _))) = (interval, line.heard)
             && interval >= SHORT
+            // Else something came before it, and there is no telling when it came itself.
+            && hello >= sent
         {
             beats(evidence, line, hello, interval, broken);
         }
-        silence(evidence, line, interval, broken);
+        silence(
+            evidence,
+            line,
+            interval.map(|(_, interval)| interval),
+            broken,
+        );
     }
 }
 

@@ -34,8 +34,10 @@ pub(super) fn check(evidence: &Evidence<'_>, broken: &mut Vec<Broken>) {
     let mut damaged = BTreeSet::new();
     let mut attached = BTreeMap::new();
     for entry in evidence.log {
-        if let (Seen::Ready { session } | Seen::Resumed { session, .. }, Some(conn)) =
-            (&entry.what, entry.conn)
+        if let (
+            Seen::Ready { session } | Seen::Resume { session, .. } | Seen::Resumed { session, .. },
+            Some(conn),
+        ) = (&entry.what, entry.conn)
         {
             attached.insert(session.as_str(), conn);
         }

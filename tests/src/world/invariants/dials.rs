@@ -106,6 +106,10 @@ fn addresses(evidence: &Evidence<'_>, broken: &mut Vec<Broken>) {
                     continue;
                 }
                 let since = live.get(&owner).copied();
+                // Held up on a line that was left long before.
+                if since.is_some_and(|since| since > line.dialled) {
+                    continue;
+                }
                 let tried = owners[&owner]
                     .iter()
                     .filter(|other| other.dialled < line.dialled)
