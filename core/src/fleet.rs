@@ -55,8 +55,9 @@ use crate::{
     Misuse, Problem, ShardId, ShardState, Stop, StopReason, Wait, WaitFor,
 };
 
-/// A shard that has not reported its end by then is given up, so that a stop always ends.
-const STOP_PATIENCE: Duration = Duration::from_secs(10);
+/// A shard reports its end once its close is answered or has timed out, and this long after at the latest.
+/// One that does not is given up, so that a stop always ends.
+const STOP_PATIENCE: Duration = Duration::from_secs(1);
 /// Two windows of session starts that end less than this apart are one.
 const SAME_WINDOW: Duration = Duration::from_secs(5 * 60);
 /// More shards than any bot has.
@@ -73,6 +74,8 @@ enum State {
     Stopping {
         why: StopReason,
         give_up_at: Instant,
+        /// That time has been given once already.
+        again: bool,
     },
     Stopped,
 }
@@ -259,9 +262,28 @@ impl FleetMachine {
                 self.start_the_fallen();
                 self.give_turns();
             }
-            State::Stopping { give_up_at, .. } if *give_up_at <= self.now => self.end(),
+            State::Stopping { give_up_at, .. } if *give_up_at <= self.now => self.give_up(),
             _ => {}
         }
+    }
+
+    /// Shards that do not report are left behind; but not at once: if the host slept, the fleet may be the
+    /// first to hear that the time has passed.
+    fn give_up(&mut self) {
+        let patience = self.stop_patience();
+        match &mut self.state {
+            State::Stopping {
+                give_up_at, again, ..
+            } if !*again => {
+                *again = true;
+                *give_up_at = self.now + patience;
+            }
+            _ => self.end(),
+        }
+    }
+
+    fn stop_patience(&self) -> Duration {
+        self.config.template.limits.close_timeout + STOP_PATIENCE
     }
 
     fn next_time(&self) -> Option<Instant> {
@@ -425,7 +447,8 @@ impl FleetMachine {
                 }
                 self.state = State::Stopping {
                     why,
-                    give_up_at: self.now + STOP_PATIENCE,
+                    give_up_at: self.now + self.stop_patience(),
+                    again: false,
                 };
             }
             State::Stopping { .. } | State::Stopped => {}

@@ -80,6 +80,12 @@ impl EventFilter {
         Self(Some(Arc::new(names.into_iter().map(Into::into).collect())))
     }
 
+    /// Whether nothing is left out.
+    #[must_use]
+    pub fn is_all(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// These events too, if it leaves any out.
     #[must_use]
     pub fn and<N: Into<Box<str>>>(self, names: impl IntoIterator<Item = N>) -> Self {

@@ -264,3 +264,17 @@ fn a_replayed_event_starts_the_count_of_fruitless_resumes_anew() {
     }
     assert_eq!(play.seqs(), (1..=20).collect::<Vec<_>>());
 }
+
+#[test]
+fn a_ready_that_is_sent_again_is_dropped_like_any_other_repeat() {
+    let mut play = Play::up();
+    let conn = play.conn();
+    play.dispatch(conn, 2, "X");
+    play.ready(conn, "A", "ws://r1.example", 1);
+    play.dispatch(conn, 3, "X");
+    assert_eq!(play.seqs(), [1, 2, 3]);
+    assert!(play.notices("SessionLost").is_empty());
+    play.fin(conn);
+    let (conn, _) = play.reconnect(41250);
+    assert_eq!(play.sent(conn), [resume("A", 3)]);
+}

@@ -4,10 +4,17 @@
 //! * [`server`]: the same gateway as a pure machine, for tests in virtual time.
 //! * [`scenario`]: what it does to its clients, as data.
 //! * [`corpus`]: the events it streams.
+//! * [`world`]: bots and that gateway face to face in virtual time, on a network that fails on demand.
 
 pub mod corpus;
 pub mod emulator;
 pub mod rng;
 pub mod scenario;
 pub mod server;
+pub mod world;
 pub mod ws;
+
+/// Its example is run.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/world.md")]
+struct PageAboutWorlds;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use super::roster::Life;
-use super::{FleetAction, FleetError, FleetMachine, STOP_PATIENCE, ToShard};
+use super::{FleetAction, FleetError, FleetMachine, ToShard};
 use crate::{CommandId, ShardId, ShardState, Stop};
 
 /// Shards that are told to go.
@@ -60,7 +60,7 @@ impl FleetMachine {
         let mut removal = Removal {
             open: BTreeSet::new(),
             states: Vec::new(),
-            give_up_at: self.now + STOP_PATIENCE,
+            give_up_at: self.now + self.stop_patience() * 2,
         };
         for state in states {
             let shard = state.shard;

@@ -23,8 +23,7 @@ use std::time::{Duration, Instant};
 use super::identify::BETWEEN;
 use super::roster::Shard;
 use super::{
-    ABSURD_TOTAL, Event, FleetAction, FleetError, FleetMachine, ReShardPolicy, STOP_PATIENCE,
-    ShardPlan, ToShard,
+    ABSURD_TOTAL, Event, FleetAction, FleetError, FleetMachine, ReShardPolicy, ShardPlan, ToShard,
 };
 use crate::{
     CommandId, FetchFault, FetchMachine, FetchNext, GatewayInfo, ShardId, Stop, StopReason,
@@ -214,11 +213,12 @@ impl FleetMachine {
     fn empty(&mut self, total: u32) {
         self.say_re_shard(total);
         let old = self.end_shards(|shard| !shard.coming);
+        let give_up_at = self.now + self.stop_patience() * 2;
         if let Some(re_shard) = &mut self.re_shard {
             re_shard.phase = Phase::Emptying {
                 total,
                 old,
-                give_up_at: self.now + STOP_PATIENCE,
+                give_up_at,
             };
         }
         self.go_on_when_empty();
@@ -264,8 +264,8 @@ impl FleetMachine {
         let old = self.end_shards(|shard| !shard.coming);
         self.let_the_coming_in();
         self.total = total;
+        let give_up_at = self.now + self.stop_patience() * 2;
         let asked = self.re_shard.as_mut().and_then(|re_shard| {
-            let give_up_at = self.now + STOP_PATIENCE;
             re_shard.phase = Phase::Leaving { old, give_up_at };
             re_shard.asked.take()
         });
@@ -382,7 +382,7 @@ impl FleetMachine {
         if let Phase::Building { .. } = re_shard.phase {
             self.out.push_back(FleetAction::AbandonSwap);
             let open = self.end_shards(|shard| shard.coming);
-            let give_up_at = self.now + STOP_PATIENCE;
+            let give_up_at = self.now + self.stop_patience() * 2;
             if !open.is_empty() {
                 self.re_shard = Some(ReShard {
                     phase: Phase::Leaving {

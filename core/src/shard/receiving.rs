@@ -306,6 +306,14 @@ impl ProtocolMachine {
         if session_id.is_empty() || session_id.len() > ShardState::LONGEST_ID {
             return self.malformed(conn, "READY without a usable session id".to_owned());
         }
+        // A repeat of what began the running session is known, as any other dispatch would be.
+        if matches!(link.stage, Stage::Live { .. })
+            && let (Some(session), Some(seq)) = (&self.session, envelope.seq)
+            && session.id == session_id
+            && seq <= session.received
+        {
+            return;
+        }
         let given = ready
             .resume_gateway_url
             .map(serde_json::value::RawValue::get);

@@ -113,6 +113,8 @@ pub struct ServerConfig {
     pub send_window: usize,
     /// How many log entries are kept; the older half is dropped when there are more.
     pub log_limit: usize,
+    /// Whether each dispatch a session is given is logged, with a digest of its content.
+    pub log_dispatches: bool,
 }
 
 impl Default for ServerConfig {
@@ -153,6 +155,7 @@ impl Default for ServerConfig {
             flow_control: false,
             send_window: 1 << 20,
             log_limit: 200_000,
+            log_dispatches: false,
         }
     }
 }

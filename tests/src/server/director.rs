@@ -327,6 +327,10 @@ impl ServerMachine {
             .as_u64()
             .filter(|ms| (1..=u64::from(u32::MAX)).contains(ms))
             .map(Duration::from_millis);
+        let seen = Seen::Hello {
+            interval: conn.interval,
+        };
+        self.note(Some(id), seen);
         self.send_control(id, 10, bodies::hello(interval));
         self.watch_beat(id);
         self.moment(id, Moment::Hello, None);

@@ -180,6 +180,8 @@ impl ServerMachine {
         {
             conn.phase = Phase::Fresh;
         }
+        let resumable = *body == true;
+        self.note(Some(id), Seen::Invalid { resumable });
         self.send_control(id, 9, bodies::control(9, body));
     }
 }

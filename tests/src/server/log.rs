@@ -1,5 +1,6 @@
 //! What the server saw and did, for tests to look at.
 
+use std::hash::{DefaultHasher, Hasher};
 use std::time::Duration;
 
 use super::io::{ConnId, HowDropped, Shard};
@@ -120,6 +121,41 @@ pub enum Seen {
     },
     /// A dispatch of a finished flood's end was sent.
     FloodEnded,
+    /// Hello was sent.
+    Hello {
+        /// The time between beats it names, if that makes sense.
+        interval: Option<Duration>,
+    },
+    /// Op 9 was sent.
+    Invalid {
+        /// Whether the session may be resumed.
+        resumable: bool,
+    },
+    /// A message was damaged on its way out.
+    Damaged {
+        /// The dispatch in it, if it was one.
+        seq: Option<u64>,
+    },
+    /// A session was given a dispatch; only with
+    /// [`log_dispatches`](super::ServerConfig::log_dispatches).
+    Given {
+        /// Which session.
+        session: String,
+        /// Its sequence number there.
+        seq: u64,
+        /// Of its name and body, see [`digest`].
+        digest: u64,
+    },
+}
+
+/// A number that tells dispatches of different names or bodies apart. Good within one program only.
+#[must_use]
+pub fn digest(name: &str, body: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(name.as_bytes());
+    hasher.write_u8(0xFF);
+    hasher.write(body);
+    hasher.finish()
 }
 
 /// What a client did that it should not.

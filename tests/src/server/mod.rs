@@ -43,7 +43,7 @@ pub use compress::Transport;
 pub use config::{ServerConfig, Tokens};
 pub use control::{SessionInfo, Target};
 pub use io::{ConnId, Frame, HowDropped, Input, Outgoing, ServerAction, Shard, WsMessage};
-pub use log::{Log, LogEntry, Seen, Violation};
+pub use log::{Log, LogEntry, Seen, Violation, digest};
 pub use rest::{Delivery, RestResponse};
 pub use upgrade::Query;
 

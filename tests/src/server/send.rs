@@ -6,7 +6,7 @@ use super::ServerMachine;
 use super::conn::{Merge, Phase};
 use super::director::Moment;
 use super::io::{ConnId, HowDropped, Outgoing, ServerAction, WsMessage};
-use super::log::Seen;
+use super::log::{Seen, digest};
 use super::session::Keep;
 use super::shape;
 use super::timers::Timer;
@@ -25,7 +25,16 @@ impl ServerMachine {
                 .map(|conn| conn.cursor + 1),
         };
         let seq = session.push(name, body, keep);
-        if let Some(id) = session.conn {
+        let (conn, id) = (session.conn, session.id.as_str());
+        if self.config.log_dispatches {
+            let what = Seen::Given {
+                session: id.to_owned(),
+                seq,
+                digest: digest(name, body.as_bytes()),
+            };
+            self.note(conn, what);
+        }
+        if let Some(id) = conn {
             self.enqueue(id);
         }
         Some(seq)
@@ -175,7 +184,11 @@ impl ServerMachine {
         let damage = damage.or_else(|| conn.next_damage());
         if let Some(how) = damage {
             payload = shape::damage_payload(&payload, how);
+            self.note(Some(id), Seen::Damaged { seq });
         }
+        let Some(conn) = self.conns.get_mut(&id) else {
+            return;
+        };
         let Ok(mut message) = conn.encoder.encode(payload) else {
             return self.close(id, Some(4000), "compression failed");
         };

@@ -97,7 +97,7 @@ fn a_shard_that_does_not_end_is_given_up() {
     world.stubborn = vec![0];
     world.tell(FleetInput::Start);
     world.tell(remove(1, ShardFilter::from(shard(0, 2))));
-    world.pass(Duration::from_secs(9));
+    world.pass(Duration::from_secs(11));
     assert!(world.states.is_empty());
     world.pass(Duration::from_secs(2));
     assert_eq!(world.states, [(1, vec![session_of(shard(0, 2))])]);

@@ -159,6 +159,47 @@ fn two_stops_are_one_and_the_end_comes_last() {
 }
 
 #[test]
+fn a_stop_ends_without_shards_that_do_not_report() {
+    let mut world = started(ShardPlan::Total(2), limit(1000, 3600, 16));
+    world.stubborn = (0..100).collect();
+    world.tell(FleetInput::Stop(Stop::Keep));
+    world.pass(Duration::from_millis(11_999));
+    assert!(world.stops().is_empty());
+    world.pass(Duration::from_millis(1));
+    assert_eq!(world.stops().len(), 1);
+}
+
+#[test]
+fn shards_that_slept_with_the_host_are_not_given_up_when_it_wakes() {
+    let mut world = started(ShardPlan::Total(2), limit(1000, 3600, 16));
+    world.stubborn = (0..100).collect();
+    world.tell(FleetInput::Stop(Stop::Keep));
+    // The host sleeps: the fleet is the first to hear that time has passed.
+    world.now += Duration::from_millis(6_001);
+    world.tell(FleetInput::Tick);
+    assert!(world.stops().is_empty());
+    let state = ShardState {
+        session_id: Some("kept".to_owned()),
+        seq: Some(7),
+        ..ShardState::fresh(shard(0, 2))
+    };
+    let report = ShardReport::Stopped {
+        why: StopReason::Requested,
+        state: state.clone(),
+    };
+    world.tell(FleetInput::Report {
+        shard: shard(0, 2),
+        report,
+    });
+    // It waits once more, not for ever.
+    world.now += Duration::from_secs(60);
+    world.tell(FleetInput::Tick);
+    assert!(
+        matches!(world.events.last(), Some((_, Event::Stopped { states, .. })) if states[0] == state)
+    );
+}
+
+#[test]
 fn a_command_is_routed_by_guild_and_answered_once() {
     let mut world = started(
         ShardPlan::Ids {

@@ -1,0 +1,243 @@
+//! Rules 5, 8, 9 and 10: recovery, sizes, ends, the token.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use shardwright_core::Event;
+
+use super::{Broken, Evidence, breach};
+use crate::server::Seen;
+use crate::world::{BotStory, Overflow};
+
+/// The longest way back: the pause of a bot whose sessions kept failing, and its last tries.
+const RECOVERY: Duration = Duration::from_secs(35 * 60);
+/// How long a stop may take.
+const STOP: Duration = Duration::from_secs(30);
+const FATAL: [u16; 6] = [4004, 4010, 4011, 4012, 4013, 4014];
+/// 4010 concerns its shard alone.
+const SHARD_ONLY: u16 = 4010;
+
+pub(super) fn check(evidence: &Evidence<'_>, broken: &mut Vec<Broken>) {
+    fatal(evidence, broken);
+    recovery(evidence, broken);
+    for (index, bot) in evidence.bots.iter().enumerate() {
+        sizes(index, bot, broken);
+        one_end(index, bot, evidence.end, broken);
+        connections_end(index, bot, broken);
+        states(index, bot, broken);
+        for (rule, list, what) in [
+            (9, &bot.after_stop, "an action after the stop"),
+            (9, &bot.misuse, "misuse"),
+            (10, &bot.leaks, "the token is in"),
+        ] {
+            if let Some(first) = list.first() {
+                breach(
+                    broken,
+                    rule,
+                    evidence.end,
+                    format!("bot {index}: {what}: {first}"),
+                );
+            }
+        }
+    }
+    for line in evidence.lines {
+        if line.most_unread > evidence.config.send_window + line.largest {
+            let what = format!("line {}: {} bytes unread", line.id.0, line.most_unread);
+            breach(broken, 8, evidence.end, what);
+        }
+    }
+    masked(evidence, broken);
+}
+
+fn fatal(evidence: &Evidence<'_>, broken: &mut Vec<Broken>) {
+    for line in evidence.lines {
+        let Some((at, Some(code))) = line.closed else {
+            continue;
+        };
+        // Whatever comes after our own close frame says nothing any more.
+        if !FATAL.contains(&code) || line.close.is_some() {
+            continue;
+        }
+        let again = evidence.lines.iter().find(|other| {
+            other.bot == line.bot
+                && other.dialled > at
+                && (code != SHARD_ONLY || other.shard == line.shard)
+        });
+        if let Some(again) = again {
+            let what = format!("line {}: dialled after close code {code}", again.id.0);
+            breach(broken, 5, again.dialled, what);
+        }
+    }
+}
+
+fn recovery(evidence: &Evidence<'_>, broken: &mut Vec<Broken>) {
+    let Some(by) = evidence.calm.map(|calm| calm + RECOVERY) else {
+        return;
+    };
+    if evidence.end < by {
+        return;
+    }
+    let mut live = BTreeSet::new();
+    for entry in evidence.log {
+        if matches!(entry.what, Seen::Ready { .. } | Seen::Resumed { .. })
+            && let Some(conn) = entry.conn
+        {
+            live.insert(conn);
+        }
+    }
+    for ((index, shard), lines) in evidence.by_owner() {
+        let bot = evidence.bots[index];
+        let over = |line: &&crate::world::LineStory| matches!(line.closed, Some((_, Some(code))) if FATAL.contains(&code));
+        if bot.crashed.is_some()
+            || bot.stop.is_some()
+            || evidence
+                .lines
+                .iter()
+                .any(|line| line.bot.0 == index && over(&line))
+        {
+            continue;
+        }
+        let last = lines
+            .last()
+            .filter(|line| line.ended.is_none() && live.contains(&line.id));
+        if last.is_none() {
+            breach(
+                broken,
+                5,
+                by,
+                format!("shard {shard} of bot {index} is still not up"),
+            );
+        }
+    }
+}
+
+fn sizes(index: usize, bot: &BotStory, broken: &mut Vec<Broken>) {
+    let most = bot.mail_limit + bot.most_drained;
+    if bot.overflow == Overflow::Pause && bot.most_mail > most {
+        let what = format!(
+            "bot {index}: {} events in a mailbox for {most}",
+            bot.most_mail
+        );
+        breach(broken, 8, bot.began, what);
+    }
+    // One payload whole, one on its way.
+    if bot.most_buffered > bot.limits.payload_limit.saturating_mul(2) {
+        let what = format!("bot {index}: a decoder of {} bytes", bot.most_buffered);
+        breach(broken, 8, bot.began, what);
+    }
+}
+
+/// What the last event hands over is what each shard left, and no shard is left out.
+fn states(index: usize, bot: &BotStory, broken: &mut Vec<Broken>) {
+    let mut left = BTreeMap::new();
+    let mut begun = BTreeSet::new();
+    for taken in &bot.taken {
+        match taken.event.notice() {
+            Some(Event::Connecting { shard, .. }) => {
+                begun.insert(*shard);
+            }
+            Some(Event::ShardStopped { shard, state, .. }) => {
+                left.insert(*shard, state);
+            }
+            Some(Event::Stopped { states, .. }) => {
+                for shard in &begun {
+                    let handed = states.iter().find(|state| state.shard == *shard);
+                    if left.get(shard).copied() != handed {
+                        let what = format!(
+                            "bot {index}: shard {shard} left {:?}, handed over is {handed:?}",
+                            left.get(shard)
+                        );
+                        breach(broken, 9, taken.at, what);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn one_end(index: usize, bot: &BotStory, end: Duration, broken: &mut Vec<Broken>) {
+    let mut stopped = None;
+    let mut over = BTreeSet::new();
+    for taken in &bot.taken {
+        if let Some(at) = stopped {
+            let what = format!("bot {index}: an event after the last, which came at {at:?}");
+            return breach(broken, 9, taken.at, what);
+        }
+        let shard = match (taken.event.notice(), taken.event.dispatch()) {
+            (Some(Event::Stopped { .. }), _) => {
+                stopped = Some(taken.at);
+                None
+            }
+            (Some(event), _) => event.shard(),
+            (_, Some((id, _))) => Some(id.shard),
+            _ => None,
+        };
+        if let Some(shard) = shard.filter(|shard| over.contains(shard)) {
+            let what = format!("bot {index}: an event of shard {shard} after its end");
+            breach(broken, 9, taken.at, what);
+        }
+        if let Some(Event::ShardStopped { shard, .. }) = taken.event.notice() {
+            over.insert(*shard);
+        }
+    }
+    let late = bot.stop.filter(|(asked, _)| *asked + STOP < end);
+    let slept = bot
+        .slept
+        .iter()
+        .any(|span| span.to.is_none_or(|to| to + STOP > end));
+    if let Some((asked, _)) = late
+        && stopped.is_none()
+        && bot.crashed.is_none()
+        && bot.waiting == 0
+        && !slept
+    {
+        breach(
+            broken,
+            9,
+            asked,
+            format!("bot {index}: no last event after a stop"),
+        );
+    }
+}
+
+/// Exactly one end for each connection that was begun.
+fn connections_end(index: usize, bot: &BotStory, broken: &mut Vec<Broken>) {
+    let mut open = BTreeMap::new();
+    for taken in &bot.taken {
+        match taken.event.notice() {
+            Some(Event::Connecting { shard, conn, .. }) => {
+                if let Some(before) = open.insert(*shard, *conn) {
+                    let what = format!("bot {index} shard {shard}: {before:?} has no end");
+                    breach(broken, 9, taken.at, what);
+                }
+            }
+            Some(Event::Disconnected { shard, conn, .. }) if open.remove(shard) != Some(*conn) => {
+                let what = format!("bot {index} shard {shard}: {conn:?} ends and was not open");
+                breach(broken, 9, taken.at, what);
+            }
+            Some(Event::ShardStopped { shard, .. }) if open.contains_key(shard) => {
+                let what = format!("bot {index} shard {shard}: stopped with an open connection");
+                breach(broken, 9, taken.at, what);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// What the server got: the token where it belongs is masked in its log, so any other is plain to see.
+fn masked(evidence: &Evidence<'_>, broken: &mut Vec<Broken>) {
+    for entry in evidence.log {
+        if let Seen::Received { op, text } = &entry.what
+            && text.contains("[token]") != matches!(op, Some(2 | 6))
+            && !text.is_empty()
+            && text != "[masked]"
+        {
+            let what = format!(
+                "{:?}: the token is in a payload of op {op:?}, or missing",
+                entry.conn
+            );
+            breach(broken, 10, entry.at, what);
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! Rule 2: who identifies when, and that no session is given up without a reason.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::{Broken, Evidence, STEADY, breach};
+use crate::server::{ConnId, LogEntry, Seen, Violation};
+use crate::world::LineStory;
+
+const APART: Duration = Duration::from_secs(5);
+/// So many fruitless connections end a session.
+const FRUITLESS: usize = 5;
+/// So many times op 9 with `true` ends it.
+const INVALID: usize = 4;
+/// Close codes of the server that end it.
+const ENDS_SESSION: [u16; 5] = [4001, 4003, 4006, 4007, 4009];
+
+pub(super) fn check(evidence: &Evidence<'_>, broken: &mut Vec<Broken>) {
+    spacing(evidence, broken);
+    budget(evidence, broken);
+    given_up(evidence, broken);
+}
+
+fn spacing(evidence: &Evidence<'_>, broken: &mut Vec<Broken>) {
+    let mut last = BTreeMap::<(usize, u64), (Duration, Duration)>::new();
+    for entry in evidence.log {
+        let Seen::Identify { bucket, .. } = entry.what else {
+            continue;
+        };
+        let Some(line) = entry.conn.and_then(|conn| evidence.line(conn)) else {
+            continue;
+        };
+        let sent = line.sent.iter().find(|sent| sent.op == 2);
+        let Some(delay) = sent.map(|sent| entry.at.saturating_sub(sent.at)) else {
+            continue;
+        };
+        let before = last.insert((line.bot.0, bucket), (entry.at, delay));
+        if let Some((at, before)) = before
+            && delay.abs_diff(before) < STEADY
+            && entry.at - at < APART
+        {
+            let after = entry.at - at;
+            let what = format!("bucket {bucket}: an Identify {after:?} after the last");
+            breach(broken, 2, entry.at, what);
+        }
+    }
+}
+
+/// A process that is alone with its token never spends more than there is.
+fn budget(evidence: &Evidence<'_>, broken: &mut Vec<Broken>) {
+    for entry in evidence.log {
+        if entry.what != Seen::Violation(Violation::BudgetSpent) {
+            continue;
+        }
+        let alive = |at: Duration| {
+            let bots = evidence.bots.iter();
+            bots.filter(|bot| bot.began <= at && bot.crashed.is_none_or(|crash| at <= crash))
+                .count()
+        };
+        if alive(entry.at) <= 1 {
+            breach(broken, 2, entry.at, "no session start was left".to_owned());
+        }
+    }
+}
+
+/// What is known of a shard of a process while the log is read.
+#[derive(Default)]
+struct Life<'e> {
+    /// Its session, and when its last live line ended.
+    session: Option<String>,
+    live: Option<&'e LineStory>,
+    opened: usize,
+    /// Op 9 with `true`.
+    invalid: usize,
+    /// A close code or op 9 that ends it.
+    closed: bool,
+    damaged: usize,
+}
+
+fn given_up(evidence: &Evidence<'_>, broken: &mut Vec<Broken>) {
+    let mut lives = BTreeMap::<_, Life<'_>>::new();
+    for (index, bot) in evidence.bots.iter().enumerate() {
+        for state in &bot.given {
+            let life = Life {
+                session: state.session_id.clone().filter(|_| state.seq.is_some()),
+                ..Life::default()
+            };
+            lives.insert((index, state.shard), life);
+        }
+    }
+    let reached = evidence.reached();
+    let mut ended = BTreeMap::<&str, Duration>::new();
+    for entry in evidence.log {
+        if let Seen::SessionEnded { session, .. } = &entry.what {
+            ended.insert(session, entry.at);
+        }
+        let Some(line) = entry.conn.and_then(|conn: ConnId| evidence.line(conn)) else {
+            continue;
+        };
+        let life = lives.entry((line.bot.0, line.shard)).or_default();
+        read(entry, line, reached.contains(&line.id), life);
+        if !matches!(entry.what, Seen::Identify { .. }) {
+            continue;
+        }
+        let Some(session) = life.session.as_deref() else {
+            continue;
+        };
+        // Held up on a line that was left before the session began.
+        if life.live.is_some_and(|live| live.dialled > line.dialled) {
+            continue;
+        }
+        let gone_for = life
+            .live
+            .and_then(|live| live.ended)
+            .map(|end| line.dialled.saturating_sub(end));
+        let limits = &evidence.bots[line.bot.0].limits;
+        let too_old = gone_for.is_none_or(|gone| gone >= limits.session_patience);
+        let reason = ended.contains_key(session)
+            || life.opened >= FRUITLESS
+            || life.invalid >= INVALID
+            || life.closed
+            || life.damaged >= 2
+            || (life.opened == 0 && too_old);
+        if !reason {
+            let what = format!(
+                "shard {} of bot {} identified anew though session {session} could be resumed",
+                line.shard, line.bot.0
+            );
+            breach(broken, 2, entry.at, what);
+        }
+    }
+}
+
+fn read<'e>(entry: &LogEntry, line: &'e LineStory, reached: bool, life: &mut Life<'e>) {
+    match &entry.what {
+        Seen::Ready { session } | Seen::Resumed { session, .. } if reached => {
+            *life = Life {
+                session: Some(session.clone()),
+                live: Some(line),
+                // A dispatch may be poison before and after a resume.
+                damaged: life.damaged,
+                ..Life::default()
+            };
+        }
+        Seen::Upgrade {
+            status: Some(101), ..
+        } => life.opened += 1,
+        Seen::Invalid { resumable: true } => life.invalid += 1,
+        Seen::Invalid { resumable: false } => life.closed = true,
+        Seen::Closed {
+            code: Some(code), ..
+        } if ENDS_SESSION.contains(code) => life.closed = true,
+        Seen::Damaged { .. } => life.damaged += 1,
+        _ => {}
+    }
+}

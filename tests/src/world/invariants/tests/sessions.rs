@@ -1,0 +1,195 @@
+//! Rules 0 to 2.
+
+use super::*;
+
+#[test]
+fn rule_0_nothing_wrong_is_sent() {
+    let mut it = Doctored::new();
+    it.open(s(1), MAIN);
+    assert_eq!(it.broken(), NONE);
+    it.log(s(2), 1, Seen::Violation(Violation::NotJson));
+    assert_eq!(it.broken(), [0]);
+}
+
+#[test]
+fn rule_0_excuses_what_crossed_the_news_of_an_invalid_session() {
+    let mut it = Doctored::new();
+    it.open(s(1), MAIN);
+    it.log(s(2), 1, Seen::Invalid { resumable: false });
+    it.log(s(2), 1, Seen::Violation(Violation::BeforeIdentify(3)));
+    assert_eq!(it.broken(), NONE);
+}
+
+#[test]
+fn rule_1_each_dispatch_once_in_order_without_a_gap() {
+    assert_eq!(Doctored::delivered(&[1, 2, 3, 4, 5]).broken(), NONE);
+    for taken in [
+        &[1, 2, 4, 5][..],
+        &[1, 2, 2, 3],
+        &[1, 3, 2],
+        &[2, 3],
+        &[1, 2, 3, 4, 5, 6],
+    ] {
+        assert_eq!(Doctored::delivered(taken).broken(), [1], "{taken:?}");
+    }
+}
+
+#[test]
+fn rule_1_the_content_is_what_was_given() {
+    let mut it = Doctored::delivered(&[1]);
+    it.get(2, 1);
+    assert_eq!(it.broken(), [1]);
+    it.log(s(2), 1, Seen::Damaged { seq: Some(2) });
+    assert_eq!(it.broken(), NONE);
+}
+
+#[test]
+fn rule_1_allows_what_was_dropped_as_told() {
+    let mut it = Doctored::delivered(&[1, 4, 5]);
+    for seq in 2..4 {
+        let id = EventId {
+            shard: ShardId::SINGLE,
+            session: 1,
+            seq,
+        };
+        it.bot().dropped.push(id);
+    }
+    assert_eq!(it.broken(), NONE);
+    it.bot().dropped.pop();
+    assert_eq!(it.broken(), [1]);
+}
+
+#[test]
+fn rule_1_a_lost_session_was_delivered_as_far_as_it_was_received() {
+    for (last_seq, broken) in [(3, &[][..]), (4, &[1])] {
+        let mut it = Doctored::delivered(&[1, 2, 3]);
+        let (shard, session, why) = (ShardId::SINGLE, 1, SessionLoss::Invalidated);
+        it.take(
+            s(10),
+            Event::SessionLost {
+                shard,
+                session,
+                last_seq,
+                why,
+            },
+        );
+        assert_eq!(it.broken(), broken);
+    }
+}
+
+#[test]
+fn rule_1_another_process_begins_after_what_was_acknowledged() {
+    for (seq, first, broken) in [
+        (3, 4, &[][..]),
+        // Taken and not acknowledged: comes again.
+        (2, 3, &[]),
+        (2, 4, &[1]),
+        // Acknowledged, never taken.
+        (4, 5, &[1]),
+    ] {
+        let mut it = Doctored::delivered(&[1, 2, 3]);
+        it.bot().crashed = Some(s(20));
+        let state = ShardState {
+            session_id: Some("one".to_owned()),
+            seq: Some(seq),
+            ..ShardState::fresh(ShardId::SINGLE)
+        };
+        it.bots.push(BotStory {
+            began: s(21),
+            given: vec![state],
+            mail_limit: 100,
+            ..BotStory::default()
+        });
+        (first..=5).for_each(|seq| it.get(seq, seq * 7));
+        assert_eq!(it.broken(), broken, "{seq}, {first}");
+    }
+}
+
+#[test]
+fn rule_1_all_has_arrived_once_there_is_peace() {
+    for (taken, broken) in [(&[1, 2, 3, 4, 5][..], &[][..]), (&[1, 2, 3, 4], &[1])] {
+        let mut it = Doctored::delivered(taken);
+        (it.calm, it.end) = (Some(s(60)), s(300));
+        assert_eq!(it.broken(), broken);
+    }
+}
+
+#[test]
+fn rule_2_one_identify_a_bucket_in_five_seconds() {
+    for (second, delay, broken) in [(5, 50, &[][..]), (4, 50, &[2]), (4, 300, &[])] {
+        let mut it = Doctored::new();
+        let (a, b) = (it.open(s(1), MAIN), it.open(s(2), MAIN));
+        it.identify(s(10), a, ms(50));
+        it.identify(s(10 + second), b, ms(delay));
+        assert_eq!(it.broken(), broken, "{second} {delay}");
+    }
+}
+
+#[test]
+fn rule_2_never_more_identifies_than_there_are() {
+    let mut it = Doctored::new();
+    it.log(s(2), 0, Seen::Violation(Violation::BudgetSpent));
+    assert_eq!(it.broken(), [2]);
+    // Two processes with one token know nothing of each other.
+    it.bots.push(BotStory {
+        mail_limit: 100,
+        ..BotStory::default()
+    });
+    assert_eq!(it.broken(), NONE);
+}
+
+fn identified_anew(between: impl FnOnce(&mut Doctored)) -> Vec<u8> {
+    let mut it = Doctored::new();
+    let first = it.open(s(1), MAIN);
+    it.identify(s(1), first, ms(0));
+    it.ready(s(1), first, "one");
+    between(&mut it);
+    let last = it.open(s(1000), MAIN);
+    it.identify(s(1000), last, ms(0));
+    it.broken()
+}
+
+#[test]
+fn rule_2_no_session_is_given_up_without_a_reason() {
+    assert_eq!(identified_anew(|_| {}), [2]);
+    let ended = |it: &mut Doctored| {
+        it.log(
+            s(9),
+            0,
+            Seen::SessionEnded {
+                session: "one".to_owned(),
+                why: "timed out",
+            },
+        );
+    };
+    assert_eq!(identified_anew(ended), NONE);
+    assert_eq!(
+        identified_anew(|it| it.log(s(9), 1, Seen::Invalid { resumable: false })),
+        NONE
+    );
+    assert_eq!(
+        identified_anew(|it| it.log(s(9), 1, Seen::Invalid { resumable: true })),
+        [2]
+    );
+    for (tries, broken) in [(5, &[][..]), (3, &[2])] {
+        let resumes = |it: &mut Doctored| {
+            (0..tries).for_each(|n| {
+                it.open(s(100 + 10 * n), RESUME);
+            });
+        };
+        assert_eq!(identified_anew(resumes), broken);
+    }
+    for (code, broken) in [(4009, &[][..]), (4000, &[2])] {
+        let closed = |it: &mut Doctored| {
+            it.log(
+                s(9),
+                1,
+                Seen::Closed {
+                    code: Some(code),
+                    reason: String::new(),
+                },
+            );
+        };
+        assert_eq!(identified_anew(closed), broken);
+    }
+}

@@ -1,0 +1,194 @@
+//! Where events wait for a consumer: one bounded box a shard, taken from in turn.
+//!
+//! The limits work as those of the real runtimes: what one drain of a machine gives is always taken, a
+//! full box pauses its shard, and half of it free lets the shard go on.
+
+use std::collections::VecDeque;
+
+use shardwright_core::{Event, EventId};
+
+/// What happens when the consumer is too slow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(clippy::exhaustive_enums)]
+pub enum Overflow {
+    /// Nothing more is read from the shard's line until there is room.
+    #[default]
+    Pause,
+    /// New dispatches are dropped; everything else is kept.
+    DropNewest,
+}
+
+/// Bytes an event counts beside its body.
+const OVERHEAD: usize = 256;
+
+#[derive(Debug, Default)]
+struct Mailbox {
+    waiting: VecDeque<(u64, Event<'static>, usize)>,
+    bytes: usize,
+    full: bool,
+    withdrawn: bool,
+    handled: Option<EventId>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Mailboxes {
+    boxes: Vec<Mailbox>,
+    turns: VecDeque<usize>,
+    of_bot: VecDeque<(u64, Event<'static>)>,
+    last: Option<Event<'static>>,
+    count: u64,
+    in_hand: Option<(usize, EventId)>,
+    /// The last event was taken: what still comes is thrown away.
+    ended: bool,
+    limit: usize,
+    byte_limit: usize,
+    overflow: Overflow,
+}
+
+/// What became of an event that was put in.
+pub(super) enum Put {
+    Kept,
+    Full,
+    Dropped(EventId),
+    Ignored,
+}
+
+impl Mailboxes {
+    pub(super) fn new(limit: usize, byte_limit: usize, overflow: Overflow) -> Self {
+        Self {
+            limit: limit.max(1),
+            byte_limit,
+            overflow,
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn add(&mut self) {
+        self.boxes.push(Mailbox::default());
+    }
+
+    pub(super) fn len(&self, shard: usize) -> usize {
+        self.boxes
+            .get(shard)
+            .map_or(0, |mailbox| mailbox.waiting.len())
+    }
+
+    pub(super) fn put(&mut self, shard: usize, event: Event<'static>) -> Put {
+        if self.ended {
+            return Put::Ignored;
+        }
+        let (limit, byte_limit, overflow) = (self.limit, self.byte_limit, self.overflow);
+        let Some(mailbox) = self.boxes.get_mut(shard) else {
+            return Put::Ignored;
+        };
+        let over =
+            |mailbox: &Mailbox| mailbox.waiting.len() >= limit || mailbox.bytes >= byte_limit;
+        let mut size = OVERHEAD;
+        match &event {
+            Event::Dispatch(_) if mailbox.withdrawn => return Put::Ignored,
+            Event::Dispatch(dispatch) if over(mailbox) && overflow == Overflow::DropNewest => {
+                return Put::Dropped(dispatch.id());
+            }
+            Event::Dispatch(dispatch) => size += dispatch.data().len(),
+            Event::Heartbeat { .. } if over(mailbox) => return Put::Ignored,
+            _ => {}
+        }
+        if mailbox.waiting.is_empty() {
+            self.turns.push_back(shard);
+        }
+        self.count += 1;
+        mailbox.bytes += size;
+        mailbox.waiting.push_back((self.count, event, size));
+        mailbox.full |= over(mailbox);
+        if mailbox.full && overflow == Overflow::Pause {
+            Put::Full
+        } else {
+            Put::Kept
+        }
+    }
+
+    /// An event of the whole bot: taken after everything that came before it; the end last of all.
+    pub(super) fn put_of_bot(&mut self, event: Event<'static>) {
+        if matches!(event, Event::Stopped { .. }) {
+            self.last = Some(event);
+        } else {
+            self.of_bot.push_back((self.count, event));
+        }
+    }
+
+    /// How many events wait in all boxes.
+    pub(super) fn waiting(&self) -> usize {
+        let of_shards = self.turns.iter().map(|turn| self.len(*turn)).sum::<usize>();
+        of_shards + self.of_bot.len() + usize::from(self.last.is_some())
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.turns.is_empty() && self.of_bot.is_empty() && self.last.is_none()
+    }
+
+    /// The consumer asks for an event, and so says that it is done with the one before.
+    pub(super) fn take(&mut self) -> Option<Event<'static>> {
+        if let Some((shard, id)) = self.in_hand.take()
+            && let Some(mailbox) = self.boxes.get_mut(shard)
+        {
+            mailbox.handled = Some(id);
+        }
+        if let Some((after, _)) = self.of_bot.front() {
+            let earlier = |mailbox: &Mailbox| {
+                mailbox
+                    .waiting
+                    .front()
+                    .is_some_and(|(number, ..)| number <= after)
+            };
+            if !self.boxes.iter().any(earlier) {
+                return self.of_bot.pop_front().map(|(_, event)| event);
+            }
+        }
+        let Some(shard) = self.turns.pop_front() else {
+            self.ended |= self.last.is_some();
+            return self.last.take();
+        };
+        let mailbox = self.boxes.get_mut(shard)?;
+        let (_, event, size) = mailbox.waiting.pop_front()?;
+        mailbox.bytes -= size;
+        if mailbox.waiting.len() <= self.limit / 2 && mailbox.bytes <= self.byte_limit / 2 {
+            mailbox.full = false;
+        }
+        if !mailbox.waiting.is_empty() {
+            self.turns.push_back(shard);
+        }
+        if let Event::Dispatch(dispatch) = &event {
+            self.in_hand = Some((shard, dispatch.id()));
+        }
+        Some(event)
+    }
+
+    pub(super) fn has_room(&self, shard: usize) -> bool {
+        self.boxes.get(shard).is_none_or(|mailbox| !mailbox.full)
+    }
+
+    pub(super) fn handled(&self, shard: usize) -> Option<EventId> {
+        self.boxes.get(shard)?.handled
+    }
+
+    /// Takes back what the consumer was not given; the last it was given.
+    pub(super) fn withdraw(&mut self, shard: usize) -> Option<EventId> {
+        let in_hand = self
+            .in_hand
+            .filter(|(of, _)| *of == shard)
+            .map(|(_, id)| id);
+        let mailbox = self.boxes.get_mut(shard)?;
+        mailbox.withdrawn = true;
+        mailbox
+            .waiting
+            .retain(|(_, event, _)| !matches!(event, Event::Dispatch(_)));
+        mailbox.bytes = mailbox.waiting.iter().map(|(.., size)| size).sum();
+        if mailbox.waiting.len() <= self.limit / 2 && mailbox.bytes <= self.byte_limit / 2 {
+            mailbox.full = false;
+        }
+        if mailbox.waiting.is_empty() {
+            self.turns.retain(|turn| *turn != shard);
+        }
+        in_hand.or(mailbox.handled)
+    }
+}

@@ -1,0 +1,121 @@
+//! What is still to happen, in order of time; what is due at one moment in the order it was decided.
+
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
+use std::time::Instant;
+
+use shardwright_core::{
+    FetchFault, GatewayInfo, GatewayRequest, ShardReport, ToShard, TransportFault,
+};
+
+use super::BotId;
+use crate::scenario::Ending;
+use crate::server::{ConnId, WsMessage};
+
+/// What a client's end of a line sends.
+#[derive(Debug)]
+pub(super) enum Up {
+    /// A text message, and its place among those the line has carried.
+    Frame {
+        text: String,
+        index: usize,
+    },
+    Pong(bytes::Bytes),
+    Close(u16),
+    /// So many bytes were read: there is room for more.
+    Room(usize),
+    /// The client's socket is gone.
+    End,
+}
+
+/// What the server's end of a line sends.
+#[derive(Debug)]
+pub(super) enum Down {
+    Accept,
+    Refuse(TransportFault),
+    Message { message: WsMessage, whole: bool },
+    Ping(bytes::Bytes),
+    Close(Option<u16>),
+    End(Ending),
+}
+
+/// One thing that will happen.
+#[derive(Debug)]
+pub(super) enum Due {
+    ServerTick,
+    ToServer(ConnId, Up),
+    ToClient(ConnId, Down),
+    /// A dial reaches the server.
+    Dialled(ConnId),
+    DialFailed(ConnId, TransportFault),
+    /// What was held up on a line may go on.
+    Release(ConnId),
+    /// What a client has written has left its host.
+    Flushed(ConnId),
+    WakeFleet(BotId),
+    /// A shard, by its place in its bot.
+    StartShard(BotId, usize),
+    WakeShard(BotId, usize),
+    Report(BotId, usize, ShardReport),
+    Tell(BotId, usize, ToShard),
+    /// The consumer asks for an event.
+    Take(BotId),
+    RestAsked(BotId, GatewayRequest),
+    RestAnswered(BotId, Box<Result<GatewayInfo, FetchFault>>),
+}
+
+#[derive(Debug)]
+pub(super) struct Queued {
+    pub(super) at: Instant,
+    /// Kept when something is put off, so that it stays ahead of what was decided later.
+    pub(super) serial: u64,
+    pub(super) due: Due,
+}
+
+impl PartialEq for Queued {
+    fn eq(&self, other: &Self) -> bool {
+        self.serial == other.serial
+    }
+}
+
+impl Eq for Queued {}
+
+impl PartialOrd for Queued {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Queued {
+    /// The earliest is the greatest: a heap gives that first.
+    fn cmp(&self, other: &Self) -> Ordering {
+        (other.at, other.serial).cmp(&(self.at, self.serial))
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    heap: BinaryHeap<Queued>,
+    serial: u64,
+}
+
+impl Queue {
+    pub(super) fn put(&mut self, at: Instant, due: Due) {
+        self.serial += 1;
+        let serial = self.serial;
+        self.heap.push(Queued { at, serial, due });
+    }
+
+    /// Puts off what was taken out.
+    pub(super) fn put_off(&mut self, at: Instant, queued: Queued) {
+        self.heap.push(Queued { at, ..queued });
+    }
+
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.heap.peek().map(|queued| queued.at)
+    }
+
+    pub(super) fn take(&mut self) -> Option<Queued> {
+        self.heap.pop()
+    }
+}
