@@ -80,6 +80,7 @@ fn prepare_fleet(
     let helpers = Helpers {
         tls,
         mailboxes: mailboxes.clone(),
+        in_place: options.in_place.clone(),
         gate: options.identify_when.clone(),
         saver: Saver::new(store, last.as_ref()),
     };

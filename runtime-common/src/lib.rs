@@ -3,15 +3,15 @@
 //! in its tree.
 //!
 //! Internal: use a runtime crate such as `shardwright-tokio` instead. A runtime of one's own dials, and
-//! gives turns to what is here: to the [`Owner`] of [`prepare`], and to each [`Seat`] that it hands out
-//! (with the feature `async`, through an [`AsyncDriver`]).
+//! gives turns to what is here: to the [`Owner`] of [`prepare`], and to a [`Driver`] for each [`Seat`] that it
+//! hands out.
 
-#[cfg(feature = "async")]
-mod async_driver;
 mod bot;
 mod collecting;
 mod connect;
+mod delivery;
 mod dial;
+mod driver;
 mod events;
 mod gate;
 mod http;
@@ -27,11 +27,11 @@ mod store;
 mod swap;
 mod tls;
 
-#[cfg(feature = "async")]
-pub use async_driver::{AsyncDriver, AsyncSocket, Dial};
 pub use bot::{Accepted, Bot};
 pub use connect::{Connecting, Inquiry, prepare, prepare_shards};
+pub use delivery::InPlace;
 pub use dial::{Target, fault, io_fault};
+pub use driver::{Dial, Dialler, Driver, Socket};
 pub use events::Events;
 pub use gate::IdentifyGate;
 pub use http::{fetch, fetch_on_thread};

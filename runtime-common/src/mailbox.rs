@@ -5,6 +5,7 @@
 //! most its limit and what one drain gives.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -120,6 +121,8 @@ struct State {
 #[derive(Clone)]
 pub struct Mailboxes {
     state: Arc<Mutex<State>>,
+    /// A hint, so that delivery in place needs no lock as a rule.
+    swapping: Arc<AtomicBool>,
     events: usize,
     bytes: usize,
     overflow: Overflow,
@@ -145,6 +148,7 @@ impl Mailboxes {
     pub fn new(events: usize, bytes: usize, overflow: Overflow, acknowledge: Acknowledge) -> Self {
         Self {
             state: Arc::default(),
+            swapping: Arc::default(),
             events: events.max(1),
             bytes,
             overflow,
@@ -193,11 +197,13 @@ impl Mailboxes {
 
     /// From now on what is delivered is remembered, for a swap.
     pub fn prepare_swap(&self) {
+        self.swapping.store(true, Ordering::Relaxed);
         self.lock().swap = Swap::Prepared(Overlap::new());
     }
 
     /// There will be no swap.
     pub fn abandon_swap(&self) {
+        self.swapping.store(false, Ordering::Relaxed);
         self.lock().swap = Swap::None;
     }
 
@@ -211,11 +217,13 @@ impl Mailboxes {
         let at = Instant::now();
         state.swap = Swap::Done { overlap, at };
         let mut kept = Vec::new();
+        let mut producers = Vec::new();
         for (index, mailbox) in state.boxes.iter_mut().enumerate() {
             let Some(mailbox) = mailbox else { continue };
             match mailbox.muted.take() {
                 Some(muted) => {
                     mailbox.is_new = true;
+                    producers.push(mailbox.producer.take());
                     kept.extend(muted.into_events().map(|event| (index, event)));
                 }
                 None => mailbox.withdrawn = true,
@@ -232,6 +240,7 @@ impl Mailboxes {
         }
         let consumer = state.consumer.take();
         drop(state);
+        producers.into_iter().for_each(wake);
         wake(consumer);
     }
 
@@ -297,6 +306,62 @@ impl Mailboxes {
         let consumer = state.consumer.take();
         drop(state);
         wake(consumer);
+    }
+
+    /// Whether a change of layouts is under way: then [`pass`](Self::pass) decides what is delivered in
+    /// place.
+    pub(crate) fn swaps(&self) -> bool {
+        self.swapping.load(Ordering::Relaxed)
+    }
+
+    /// An event that is delivered in place, if it is to be delivered.
+    pub(crate) fn pass<'m>(&self, slot: Slot, event: Event<'m>) -> Option<Event<'m>> {
+        let mut state = self.lock();
+        let State { boxes, swap, .. } = &mut *state;
+        let Some(Some(mailbox)) = boxes.get_mut(slot.0) else {
+            return None;
+        };
+        match &event {
+            Event::Dispatch(dispatch) => {
+                if mailbox.withdrawn {
+                    return None;
+                }
+                if let Some(muted) = &mut mailbox.muted {
+                    let size = size_of(&event);
+                    muted.keep(event.into_owned(), size, self.bytes);
+                    return None;
+                }
+                if swap.judge(dispatch, mailbox.is_new) == Verdict::LeaveOut {
+                    return None;
+                }
+                if matches!(swap, Swap::None) {
+                    self.swapping.store(false, Ordering::Relaxed);
+                }
+            }
+            Event::GuildsLoaded { .. } => {
+                if let Some(muted) = &mut mailbox.muted {
+                    muted.set_loaded();
+                }
+            }
+            _ => {}
+        }
+        Some(event)
+    }
+
+    /// Ready once a shard that was muted is heard, with what it has kept: for delivery in place.
+    pub(crate) fn poll_kept(&self, slot: Slot, cx: &mut Context<'_>) -> Poll<Vec<Event<'static>>> {
+        let mut state = self.lock();
+        let Some(mailbox) = state.at(slot.0) else {
+            return Poll::Ready(Vec::new());
+        };
+        if mailbox.muted.is_some() {
+            mailbox.producer = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        mailbox.bytes = 0;
+        let kept = mailbox.items.drain(..).map(|item| item.event).collect();
+        state.turns.retain(|&turn| turn != slot.0);
+        Poll::Ready(kept)
     }
 
     /// Ready once a paused shard may read again.

@@ -8,7 +8,9 @@ use shardwright_core::{
     ReShardPolicy, ShardLimits, ShardPlan, ShardState, StatusUpdate, Token,
 };
 
-use crate::{Acknowledge, IdentifyGate, Overflow, SessionStore, StoreError, TlsError, TlsOptions};
+use crate::{
+    Acknowledge, IdentifyGate, InPlace, Overflow, SessionStore, StoreError, TlsError, TlsOptions,
+};
 
 /// Everything about a bot but its token. The defaults are right for most.
 #[derive(Clone)]
@@ -34,6 +36,8 @@ pub struct Options {
     pub limits: ShardLimits,
     /// What happens when events are not taken fast enough: reading pauses, and nothing is lost.
     pub overflow: Overflow,
+    /// Handlers that get the events of shards on the spot, in place of the stream: none.
+    pub in_place: Option<InPlace>,
     /// When a dispatch counts as handled: when the next event is asked for.
     pub acknowledge: Acknowledge,
     /// How many events wait for the consumer, a shard: 4,096.
@@ -78,6 +82,7 @@ impl Options {
             stay_on_host: false,
             limits: ShardLimits::default(),
             overflow: Overflow::Pause,
+            in_place: None,
             acknowledge: Acknowledge::OnNext,
             mailbox_events: 4096,
             mailbox_bytes: 16 * 1024 * 1024,

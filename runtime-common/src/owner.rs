@@ -13,6 +13,7 @@ use shardwright_core::{
     ShardFilter, ShardId, ShardReport, ShardState, Shards, Stop, StopReason, ToShard, Wait,
 };
 
+use crate::delivery::InPlace;
 use crate::gate::{Gatekeeper, IdentifyGate};
 use crate::inbox::{Inbox, Sender, inbox};
 use crate::saver::Saver;
@@ -61,6 +62,7 @@ pub struct Owner {
     fleet: FleetMachine,
     tls: Arc<ClientConfig>,
     mailboxes: Mailboxes,
+    in_place: Option<InPlace>,
     orders: Inbox<Order>,
     /// What shards report, and what requests bring.
     inputs: Inbox<FleetInput>,
@@ -118,6 +120,7 @@ impl Owner {
         let Helpers {
             tls,
             mailboxes,
+            in_place,
             gate,
             saver,
         } = helpers;
@@ -126,6 +129,7 @@ impl Owner {
             fleet,
             tls,
             mailboxes,
+            in_place,
             orders,
             inputs,
             to_fleet,
@@ -289,6 +293,7 @@ impl Owner {
                         *start,
                         Arc::clone(&self.tls),
                         self.mailboxes.clone(),
+                        self.in_place.as_ref(),
                         messages,
                         self.to_fleet.clone(),
                     ));
@@ -402,6 +407,7 @@ fn matters_after_a_crash(input: &FleetInput) -> bool {
 pub(crate) struct Helpers {
     pub(crate) tls: Arc<ClientConfig>,
     pub(crate) mailboxes: Mailboxes,
+    pub(crate) in_place: Option<InPlace>,
     pub(crate) gate: Option<IdentifyGate>,
     pub(crate) saver: Saver,
 }

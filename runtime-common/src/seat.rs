@@ -12,9 +12,10 @@ use shardwright_core::{
     ShardReport, ShardStart, ShardState, Stop, ToShard, Wait,
 };
 
+use crate::Mailboxes;
 use crate::collecting::{Collecting, Wanted};
+use crate::delivery::{Delivery, InPlace};
 use crate::inbox::{Inbox, Sender};
-use crate::{Mailboxes, Slot};
 
 /// How long a shard that keeps its session waits for its last events to be acknowledged by hand.
 const PATIENCE_FOR_ACKS: Duration = Duration::from_secs(5);
@@ -44,8 +45,7 @@ pub struct Seat {
     shard: ShardId,
     tls: Arc<ClientConfig>,
     largest: usize,
-    mailboxes: Mailboxes,
-    slot: Slot,
+    delivery: Delivery,
     messages: Inbox<ToShard>,
     to_fleet: Sender<FleetInput>,
     congested: bool,
@@ -61,6 +61,7 @@ impl Seat {
         mut start: ShardStart,
         tls: Arc<ClientConfig>,
         mailboxes: Mailboxes,
+        in_place: Option<&InPlace>,
         messages: Inbox<ToShard>,
         to_fleet: Sender<FleetInput>,
     ) -> Self {
@@ -70,17 +71,12 @@ impl Seat {
         let largest = start.config.limits.payload_limit.saturating_add(64 * 1024);
         let collecting = Collecting::beside(&mut start);
         Self {
-            slot: if start.muted {
-                mailboxes.add_muted(shard)
-            } else {
-                mailboxes.add(shard)
-            },
+            delivery: Delivery::new(mailboxes, shard, start.muted, in_place),
             collecting,
             machine: ShardMachine::new(start.config, start.state, start.seed, now),
             shard,
             tls,
             largest,
-            mailboxes,
             messages,
             to_fleet,
             congested: false,
@@ -142,21 +138,22 @@ impl Seat {
     pub fn poll(&mut self, cx: &mut Context<'_>, wire: &mut impl Wire) -> Poll<()> {
         if self.wake_at().is_some_and(|at| at <= Instant::now()) {
             // Ticks are rare: this costs nothing an event, and keeps the acknowledged sequence near.
-            self.acknowledge(self.mailboxes.handled(self.slot), wire);
+            self.acknowledge(self.delivery.handled(), wire);
             self.collecting.tick();
             let wall = Some(SystemTime::now());
             self.handle(Input::Tick { wall }, wire);
             self.leave_in_time(wire);
             return Poll::Ready(());
         }
-        if self.congested && self.mailboxes.poll_room(self.slot, cx).is_ready() {
+        self.delivery.poll_kept(cx);
+        if self.congested && self.delivery.poll_room(cx).is_ready() {
             self.congested = false;
             self.collecting.congested(false);
             self.handle(Input::Congested(false), wire);
             return Poll::Ready(());
         }
         if self.leaving.is_some()
-            && let Poll::Ready(handled) = self.mailboxes.poll_settled(self.slot, cx)
+            && let Poll::Ready(handled) = self.delivery.poll_settled(cx)
         {
             self.leave(handled, wire);
             return Poll::Ready(());
@@ -167,7 +164,7 @@ impl Seat {
         match self.messages.poll(cx) {
             Poll::Ready(Some(ToShard::Stop(Stop::Keep))) => self.begin_to_leave(),
             Poll::Ready(Some(ToShard::ReportState)) => {
-                self.acknowledge(self.mailboxes.handled(self.slot), wire);
+                self.acknowledge(self.delivery.handled(), wire);
                 let state = self.machine.state();
                 self.report(ShardReport::State { state });
             }
@@ -227,7 +224,7 @@ impl Seat {
             match action {
                 Action::Emit(event) => {
                     trace(&event);
-                    full |= self.mailboxes.push(self.slot, event.into_owned());
+                    full |= self.delivery.deliver(event);
                 }
                 Action::Send { conn, text } => wire.send(conn, text.into_string()),
                 Action::Connect {
@@ -277,13 +274,13 @@ impl Seat {
 
     /// Its session is kept: what the consumer has not been given goes to whoever resumes it.
     fn begin_to_leave(&mut self) {
-        self.mailboxes.withdraw(self.slot);
+        self.delivery.withdraw();
         self.leaving = Some(Instant::now() + PATIENCE_FOR_ACKS);
     }
 
     fn leave_in_time(&mut self, wire: &mut impl Wire) {
         if self.leaving.is_some_and(|at| at <= Instant::now()) {
-            let handled = self.mailboxes.handled(self.slot);
+            let handled = self.delivery.handled();
             self.leave(handled, wire);
         }
     }
@@ -296,7 +293,7 @@ impl Seat {
 
     /// The state with which another can take its place: after the last event that was given out.
     fn last_state(&mut self) -> ShardState {
-        let given = self.mailboxes.withdraw(self.slot);
+        let given = self.delivery.withdraw();
         while !matches!(self.machine.poll(), Action::Wait(_)) {}
         if let Some(id) = given {
             // Refused if it is of no session any more.
@@ -310,12 +307,12 @@ impl Drop for Seat {
     /// A driver that ends before its shard does (it panicked, or its task was cancelled) says so.
     fn drop(&mut self) {
         if self.is_over() {
-            return self.mailboxes.retire(self.slot);
+            return self.delivery.retire();
         }
         // Whatever went wrong may have left the machine in the middle of something.
         let state = catch_unwind(AssertUnwindSafe(|| self.last_state()))
             .unwrap_or_else(|_| ShardState::fresh(self.shard));
-        self.mailboxes.retire(self.slot);
+        self.delivery.retire();
         self.report(ShardReport::Vanished { state });
     }
 }

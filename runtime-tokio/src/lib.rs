@@ -37,9 +37,10 @@ pub use shardwright_core::{
 };
 pub use shardwright_runtime::{
     Accepted, Acknowledge, AcknowledgeError, Bot, ConnectError, Events, FileStore, IdentifyGate,
-    Options, Overflow, SavedRun, SavedStarts, SessionStore, StoreError, TlsError, TlsOptions,
+    InPlace, Options, Overflow, SavedRun, SavedStarts, SessionStore, StoreError, TlsError,
+    TlsOptions,
 };
-use shardwright_runtime::{AsyncDriver, Connecting, Inquiry, Owner, prepare, prepare_shards};
+use shardwright_runtime::{Connecting, Driver, Inquiry, Owner, prepare, prepare_shards};
 
 use crate::dial::dial;
 use crate::turns::turns;
@@ -73,7 +74,7 @@ pub async fn connect_shards(
 async fn run((mut owner, connecting): (Owner, Connecting)) -> Result<(Bot, Events), ConnectError> {
     tokio::spawn(turns(move |cx| {
         owner.turn(cx, |seat| {
-            let mut driver = AsyncDriver::new(seat, |target| Box::pin(dial(target)));
+            let mut driver = Driver::new(seat, |target| Box::pin(dial(target)));
             tokio::spawn(turns(move |cx| driver.turn(cx)));
         })
     }));

@@ -1,5 +1,5 @@
-//! Drives one shard on any async runtime whose websocket is a stream and a sink of messages. Moves bytes
-//! and waits; a write that blocks holds up neither reading nor the machine.
+//! Drives one shard: moves messages between its seat and its socket, and waits. A write that blocks holds up
+//! neither reading nor the machine.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -8,8 +8,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use futures_core::Stream;
-use futures_sink::Sink;
 use rustls::ClientConfig;
 use shardwright_core::{CloseCode, ConnId, Frame, Input, TransportFault};
 use tungstenite::protocol::CloseFrame;
@@ -20,36 +18,68 @@ use crate::{Seat, Target, Turn, Wire, fault};
 /// After a failed write, how long what has arrived is still read before the connection is given up.
 const READ_ON: Duration = Duration::from_secs(1);
 
-/// A websocket of an async runtime.
-pub trait AsyncSocket:
-    Stream<Item = Result<Message, Error>> + Sink<Message, Error = Error> + Unpin + Send + 'static
-{
+/// A websocket that does not block: `Pending` is what a socket says that would, and the waker is woken when
+/// it is worth another try.
+///
+/// With the feature `async` every stream and sink of messages is one.
+pub trait Socket: Send + 'static {
+    /// The next message; `None` once the peer has ended the stream.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>>;
+    /// Whether there is room for another message.
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>>;
+    /// Takes a message, once there is room.
+    ///
+    /// # Errors
+    /// If the connection is broken.
+    fn take(&mut self, message: Message) -> Result<(), Error>;
+    /// Whether all that was taken is out.
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>>;
 }
 
-impl<S> AsyncSocket for S where
-    S: Stream<Item = Result<Message, Error>>
-        + Sink<Message, Error = Error>
+#[cfg(feature = "async")]
+impl<S> Socket for S
+where
+    S: futures_core::Stream<Item = Result<Message, Error>>
+        + futures_sink::Sink<Message, Error = Error>
         + Unpin
         + Send
-        + 'static
+        + 'static,
 {
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>> {
+        Pin::new(self).poll_next(cx)
+    }
+
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        Pin::new(self).poll_ready(cx)
+    }
+
+    fn take(&mut self, message: Message) -> Result<(), Error> {
+        Pin::new(self).start_send(message)
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        futures_sink::Sink::poll_flush(Pin::new(self), cx)
+    }
 }
 
 /// An attempt to open a websocket.
 pub type Dial<S> = Pin<Box<dyn Future<Output = Result<S, TransportFault>> + Send>>;
 
-/// One shard on an async runtime.
-pub struct AsyncDriver<S> {
+/// Opens websockets.
+pub type Dialler<S> = Box<dyn FnMut(Target) -> Dial<S> + Send>;
+
+/// One shard and its socket. A runtime gives it turns.
+pub struct Driver<S> {
     seat: Seat,
-    wire: AsyncWire<S>,
+    wire: Connection<S>,
     begun: bool,
 }
 
-impl<S: AsyncSocket> AsyncDriver<S> {
+impl<S: Socket> Driver<S> {
     /// A driver that has not started.
-    pub fn new(seat: Seat, dial: fn(Target) -> Dial<S>) -> Self {
-        let wire = AsyncWire {
-            dial,
+    pub fn new(seat: Seat, dial: impl FnMut(Target) -> Dial<S> + Send + 'static) -> Self {
+        let wire = Connection {
+            dial: Box::new(dial),
             tls: Arc::clone(seat.tls()),
             largest: seat.largest_frame(),
             dialling: None,
@@ -90,16 +120,16 @@ impl<S: AsyncSocket> AsyncDriver<S> {
     }
 }
 
-impl<S> std::fmt::Debug for AsyncDriver<S> {
+impl<S> std::fmt::Debug for Driver<S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("AsyncDriver")
+        f.debug_struct("Driver")
             .field("shard", &self.seat.shard())
             .finish_non_exhaustive()
     }
 }
 
-struct AsyncWire<S> {
-    dial: fn(Target) -> Dial<S>,
+struct Connection<S> {
+    dial: Dialler<S>,
     tls: Arc<ClientConfig>,
     largest: usize,
     dialling: Option<(ConnId, Dial<S>)>,
@@ -116,7 +146,7 @@ struct Line<S> {
     broken: Option<(TransportFault, Instant)>,
 }
 
-impl<S: Send + 'static> Wire for AsyncWire<S> {
+impl<S: Send + 'static> Wire for Connection<S> {
     fn connect(&mut self, conn: ConnId, url: String, time_allowed: Duration) {
         self.line = None;
         let dialling = match Target::new(&url, time_allowed, &self.tls, self.largest) {
@@ -142,7 +172,7 @@ impl<S: Send + 'static> Wire for AsyncWire<S> {
     }
 }
 
-impl<S> AsyncWire<S> {
+impl<S> Connection<S> {
     fn queue(&mut self, conn: ConnId, message: Message) {
         if let Some(line) = self.line.as_mut().filter(|line| line.conn == conn) {
             line.outgoing.push_back(message);
@@ -155,7 +185,7 @@ impl<S> AsyncWire<S> {
     }
 }
 
-impl<S: AsyncSocket> AsyncWire<S> {
+impl<S: Socket> Connection<S> {
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Input> {
         match &mut self.line {
             Some(line) => line.poll_flushed(cx),
@@ -202,11 +232,7 @@ impl<S> Line<S> {
     }
 }
 
-impl<S: AsyncSocket> Line<S> {
-    fn socket(&mut self) -> Pin<&mut S> {
-        Pin::new(&mut self.socket)
-    }
-
+impl<S: Socket> Line<S> {
     /// Ready once all that was to be sent is out.
     fn poll_flushed(&mut self, cx: &mut Context<'_>) -> Poll<Input> {
         if self.broken.is_some() || !self.unflushed {
@@ -240,7 +266,7 @@ impl<S: AsyncSocket> Line<S> {
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Input> {
         let conn = self.conn;
         loop {
-            let Poll::Ready(message) = self.socket().poll_next(cx) else {
+            let Poll::Ready(message) = self.socket.poll_read(cx) else {
                 return Poll::Pending;
             };
             return Poll::Ready(match message {
@@ -254,7 +280,7 @@ impl<S: AsyncSocket> Line<S> {
                 },
                 Some(Ok(Message::Close(frame))) => {
                     // The library has queued the echo; it is sent if that takes no waiting.
-                    let _ = self.socket().poll_flush(cx);
+                    let _ = self.socket.poll_flush(cx);
                     let code = frame.map(|frame| frame.code.into());
                     Input::Closed { conn, code }
                 }
@@ -273,14 +299,14 @@ impl<S: AsyncSocket> Line<S> {
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TransportFault>> {
         let broken = |error: Error| fault(&error);
         while !self.outgoing.is_empty() {
-            match self.socket().poll_ready(cx) {
+            match self.socket.poll_room(cx) {
                 Poll::Ready(ready) => ready.map_err(broken)?,
                 Poll::Pending => return Poll::Pending,
             }
             if let Some(message) = self.outgoing.pop_front() {
-                self.socket().start_send(message).map_err(broken)?;
+                self.socket.take(message).map_err(broken)?;
             }
         }
-        self.socket().poll_flush(cx).map_err(broken)
+        self.socket.poll_flush(cx).map_err(broken)
     }
 }
