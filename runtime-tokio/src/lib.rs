@@ -34,6 +34,8 @@ pub use shardwright_core::{
     SessionLoss, SessionStartLimit, ShardFilter, ShardId, ShardLimits, ShardPlan, ShardState,
     Shards, Status, StatusUpdate, StopReason, Token, TransportFault, UserId, VoiceStateUpdate,
 };
+// Why a value of the caller's is refused.
+pub use shardwright_core::{IdError, ParseIntentsError, ShardIdError, TokenError, UrlError};
 pub use shardwright_runtime::{
     Accepted, Acknowledge, AcknowledgeError, Bot, ConnectError, Events, FileStore, IdentifyGate,
     Options, Overflow, SavedRun, SavedStarts, SessionStore, StoreError, TlsError, TlsOptions,
