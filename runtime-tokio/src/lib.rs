@@ -89,3 +89,8 @@ pub async fn gateway_info(token: &Token, options: &Options) -> Result<GatewayInf
     let mut inquiry = Inquiry::new(token, options)?;
     turns(move |cx| inquiry.turn(cx)).await
 }
+
+/// The examples of the guide, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/coming-from-discljord.md")]
+struct ComingFromDiscljord;

@@ -244,9 +244,12 @@ impl Crew {
                     self.note(format!("send {shard} {}", text.into_string()));
                 }
                 Action::Close { conn, code, .. } => {
-                    let code = Some(code.get());
-                    answer(Input::Closed { conn, code });
-                    self.note(format!("close {shard} {}", code.unwrap_or_default()));
+                    let code = code.get();
+                    answer(Input::Closed {
+                        conn,
+                        code: Some(code),
+                    });
+                    self.note(format!("close {shard} {code}"));
                 }
                 Action::Emit(event) => {
                     let event = event.into_owned();

@@ -92,3 +92,32 @@ fn close_codes(emulator: &Emulator) -> Vec<u16> {
 fn identifies(emulator: &Emulator) -> usize {
     emulator.with_machine(|machine| machine.log().identifies())
 }
+
+/// The guide names a test for each number, and each of them is there.
+#[test]
+fn every_number_of_the_guide_has_its_test() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    let read = |path: &str| std::fs::read_to_string(format!("{root}/{path}")).unwrap();
+    let mut sources = String::new();
+    for folder in ["core/tests/discljord", "tests/tests/discljord"] {
+        for file in std::fs::read_dir(format!("{root}/{folder}")).unwrap() {
+            sources += &std::fs::read_to_string(file.unwrap().path()).unwrap();
+        }
+        sources += &read(&format!("{folder}_memory.rs"));
+    }
+    let guide = read("docs/coming-from-discljord.md");
+    let rows = guide.lines().filter(|line| line.starts_with("| S"));
+    let mut numbers = 0;
+    for row in rows {
+        numbers += 1;
+        assert!(row.starts_with(&format!("| S{numbers} |")), "{row}");
+        let column = row.trim_end_matches('|').rsplit('|').next().unwrap();
+        let names: Vec<_> = column.split('`').skip(1).step_by(2).collect();
+        assert!(!names.is_empty(), "{row}");
+        for name in names {
+            assert!(name.starts_with(&format!("s{numbers:02}_")), "{name}");
+            assert!(sources.contains(&format!("fn {name}()")), "{name}");
+        }
+    }
+    assert_eq!(numbers, 32);
+}
