@@ -33,7 +33,7 @@ impl Whole {
 async fn s04_a_stop_under_a_stream_closes_every_socket_and_loses_nothing_that_came() {
     let emulator = emulator(|config| {
         config.shards = 2;
-        config.rate = 2000.0;
+        config.rate = 300.0;
     });
     let (bot, mut events) = connect_bot(token(), options(&emulator)).await.unwrap();
     let mut whole = Whole::default();
@@ -41,7 +41,7 @@ async fn s04_a_stop_under_a_stream_closes_every_socket_and_loses_nothing_that_ca
     until(&mut events, "the stream", |event| {
         whole.check(event);
         count += 1;
-        count > 500
+        count > 200
     })
     .await;
     // One shard goes while the events of both are taken.
@@ -54,7 +54,7 @@ async fn s04_a_stop_under_a_stream_closes_every_socket_and_loses_nothing_that_ca
         whole.check(event);
         let of_the_other = event.shard() == Some(shard(1, 2));
         after += u32::from(removing.is_finished() && of_the_other);
-        after > 500
+        after > 200
     })
     .await;
     let gone = removing.await.unwrap();
