@@ -3,25 +3,26 @@
 
 use std::collections::VecDeque;
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use rustls::ClientConfig;
-use shardwright_core::{CloseCode, ConnId, Frame, Input, TransportFault};
+use shardwright_core::{CloseCode, ConnId, Input, OutgoingText, TransportFault};
 use tungstenite::protocol::CloseFrame;
+use tungstenite::protocol::frame::Frame;
+use tungstenite::protocol::frame::coding::{Data, OpCode};
 use tungstenite::{Error, Message};
 
-use crate::{Seat, Target, Turn, Wire, fault};
+use crate::{Seat, Target, Turn, Wire, fault, io_fault};
 
 /// After a failed write, how long what has arrived is still read before the connection is given up.
 const READ_ON: Duration = Duration::from_secs(1);
 
 /// A websocket that does not block: `Pending` is what a socket says that would, and the waker is woken when
 /// it is worth another try.
-///
-/// With the feature `async` every stream and sink of messages is one.
 pub trait Socket: Send + 'static {
     /// The next message; `None` once the peer has ended the stream.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>>;
@@ -34,32 +35,8 @@ pub trait Socket: Send + 'static {
     fn take(&mut self, message: Message) -> Result<(), Error>;
     /// Whether all that was taken is out.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>>;
-}
-
-#[cfg(feature = "async")]
-impl<S> Socket for S
-where
-    S: futures_core::Stream<Item = Result<Message, Error>>
-        + futures_sink::Sink<Message, Error = Error>
-        + Unpin
-        + Send
-        + 'static,
-{
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>> {
-        Pin::new(self).poll_next(cx)
-    }
-
-    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        Pin::new(self).poll_ready(cx)
-    }
-
-    fn take(&mut self, message: Message) -> Result<(), Error> {
-        Pin::new(self).start_send(message)
-    }
-
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        futures_sink::Sink::poll_flush(Pin::new(self), cx)
-    }
+    /// Writes some of these bytes as they are, once all that was taken is out; says how many.
+    fn poll_bytes(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>>;
 }
 
 /// An attempt to open a websocket.
@@ -136,11 +113,19 @@ struct Connection<S> {
     line: Option<Line<S>>,
 }
 
+/// What is to be sent.
+enum Outgoing {
+    Message(Message),
+    /// A frame with the token in it. The websocket library writes every frame it is given to its log, so
+    /// this one goes past it; and how much of it has gone already.
+    Secret(Vec<u8>, usize),
+}
+
 /// One open connection.
 struct Line<S> {
     conn: ConnId,
     socket: S,
-    outgoing: VecDeque<Message>,
+    outgoing: VecDeque<Outgoing>,
     unflushed: bool,
     /// Set when a write has failed: why, and how long is read on.
     broken: Option<(TransportFault, Instant)>,
@@ -156,14 +141,22 @@ impl<S: Send + 'static> Wire for Connection<S> {
         self.dialling = Some((conn, dialling));
     }
 
-    fn send(&mut self, conn: ConnId, text: String) {
-        self.queue(conn, Message::text(text));
+    fn send(&mut self, conn: ConnId, text: OutgoingText) {
+        self.queue(
+            conn,
+            if text.is_secret() {
+                Outgoing::Secret(secret_frame(text.into_string()), 0)
+            } else {
+                Outgoing::Message(Message::text(text.into_string()))
+            },
+        );
     }
 
     fn close(&mut self, conn: ConnId, code: CloseCode, reason: &'static str) {
         let code = code.get().into();
         let reason = reason.into();
-        self.queue(conn, Message::Close(Some(CloseFrame { code, reason })));
+        let frame = CloseFrame { code, reason };
+        self.queue(conn, Outgoing::Message(Message::Close(Some(frame))));
     }
 
     fn abort(&mut self, conn: ConnId) {
@@ -173,7 +166,7 @@ impl<S: Send + 'static> Wire for Connection<S> {
 }
 
 impl<S> Connection<S> {
-    fn queue(&mut self, conn: ConnId, message: Message) {
+    fn queue(&mut self, conn: ConnId, message: Outgoing) {
         if let Some(line) = self.line.as_mut().filter(|line| line.conn == conn) {
             line.outgoing.push_back(message);
             line.unflushed = true;
@@ -251,7 +244,12 @@ impl<S: Socket> Line<S> {
 
     fn poll(&mut self, read: bool, cx: &mut Context<'_>) -> Poll<Input> {
         let conn = self.conn;
-        if read && let Poll::Ready(input) = self.poll_read(cx) {
+        // Reading may write, a pong for example.
+        let in_the_middle = matches!(self.outgoing.front(), Some(Outgoing::Secret(_, 1..)));
+        if read
+            && !in_the_middle
+            && let Poll::Ready(input) = self.poll_read(cx)
+        {
             return Poll::Ready(input);
         }
         match &self.broken {
@@ -272,11 +270,11 @@ impl<S: Socket> Line<S> {
             return Poll::Ready(match message {
                 Some(Ok(Message::Text(text))) => Input::Received {
                     conn,
-                    frame: Frame::Text(text.into()),
+                    frame: shardwright_core::Frame::Text(text.into()),
                 },
                 Some(Ok(Message::Binary(bytes))) => Input::Received {
                     conn,
-                    frame: Frame::Binary(bytes),
+                    frame: shardwright_core::Frame::Binary(bytes),
                 },
                 Some(Ok(Message::Close(frame))) => {
                     // The library has queued the echo; it is sent if that takes no waiting.
@@ -298,15 +296,47 @@ impl<S: Socket> Line<S> {
 
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TransportFault>> {
         let broken = |error: Error| fault(&error);
-        while !self.outgoing.is_empty() {
-            match self.socket.poll_room(cx) {
-                Poll::Ready(ready) => ready.map_err(broken)?,
-                Poll::Pending => return Poll::Pending,
+        while let Some(next) = self.outgoing.front_mut() {
+            match next {
+                Outgoing::Message(_) => match self.socket.poll_room(cx) {
+                    Poll::Ready(ready) => ready.map_err(broken)?,
+                    Poll::Pending => return Poll::Pending,
+                },
+                Outgoing::Secret(frame, written) => {
+                    // Nothing of the library's may come in between.
+                    if *written == 0 {
+                        match self.socket.poll_flush(cx) {
+                            Poll::Ready(flushed) => flushed.map_err(broken)?,
+                            Poll::Pending => return Poll::Pending,
+                        }
+                    }
+                    while let Some(rest @ [_, ..]) = frame.get(*written..) {
+                        match self.socket.poll_bytes(cx, rest) {
+                            Poll::Ready(Ok(0)) => {
+                                return Poll::Ready(Err(TransportFault::UnexpectedEnd));
+                            }
+                            Poll::Ready(Ok(count)) => *written += count,
+                            Poll::Ready(Err(error)) => return Poll::Ready(Err(io_fault(&error))),
+                            Poll::Pending => return Poll::Pending,
+                        }
+                    }
+                }
             }
-            if let Some(message) = self.outgoing.pop_front() {
+            if let Some(Outgoing::Message(message)) = self.outgoing.pop_front() {
                 self.socket.take(message).map_err(broken)?;
             }
         }
         self.socket.poll_flush(cx).map_err(broken)
     }
+}
+
+/// A text frame, as a client sends it.
+fn secret_frame(text: String) -> Vec<u8> {
+    let mut frame = Frame::message(text, OpCode::Data(Data::Text), true);
+    let mask = crate::random_seed().to_le_bytes();
+    frame.header_mut().mask = Some([mask[0], mask[1], mask[2], mask[3]]);
+    let mut bytes = Vec::new();
+    // Writing to memory does not fail.
+    let _ = frame.format(&mut bytes);
+    bytes
 }

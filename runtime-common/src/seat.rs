@@ -8,8 +8,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rustls::ClientConfig;
 use shardwright_core::{
-    Action, CloseCode, ConnId, Event, EventId, FleetInput, Input, ShardId, ShardMachine,
-    ShardReport, ShardStart, ShardState, Stop, ToShard, Wait,
+    Action, CloseCode, ConnId, Event, EventId, FleetInput, Input, OutgoingText, ShardId,
+    ShardMachine, ShardReport, ShardStart, ShardState, Stop, ToShard, Wait,
 };
 
 use crate::Mailboxes;
@@ -25,8 +25,8 @@ const PATIENCE_FOR_ACKS: Duration = Duration::from_secs(5);
 pub trait Wire {
     /// Dials, in place of whatever there was.
     fn connect(&mut self, conn: ConnId, url: String, time_allowed: Duration);
-    /// Sends a text message.
-    fn send(&mut self, conn: ConnId, text: String);
+    /// Sends a text message, which may hold the token.
+    fn send(&mut self, conn: ConnId, text: OutgoingText);
     /// Sends a close frame.
     fn close(&mut self, conn: ConnId, code: CloseCode, reason: &'static str);
     /// Drops the connection, or the attempt at one.
@@ -226,7 +226,7 @@ impl Seat {
                     trace(&event);
                     full |= self.delivery.deliver(event);
                 }
-                Action::Send { conn, text } => wire.send(conn, text.into_string()),
+                Action::Send { conn, text } => wire.send(conn, text),
                 Action::Connect {
                     conn,
                     url,

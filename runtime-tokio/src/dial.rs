@@ -1,19 +1,49 @@
 //! Opens a websocket: TCP, TLS, upgrade.
 
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures_core::Stream;
+use futures_sink::Sink;
 use shardwright_core::TransportFault;
-use shardwright_runtime::{Target, fault, io_fault};
+use shardwright_runtime::{Socket, Target, fault, io_fault};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 /// A byte stream, encrypted or not.
 pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
-pub(crate) type Socket = WebSocketStream<Box<dyn Io>>;
+/// A websocket on tokio.
+pub(crate) struct TokioSocket(WebSocketStream<Box<dyn Io>>);
 
-pub(crate) async fn dial(target: Target) -> Result<Socket, TransportFault> {
+impl Socket for TokioSocket {
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>> {
+        Pin::new(&mut self.0).poll_next(cx)
+    }
+
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        Pin::new(&mut self.0).poll_ready(cx)
+    }
+
+    fn take(&mut self, message: Message) -> Result<(), Error> {
+        Pin::new(&mut self.0).start_send(message)
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        Sink::poll_flush(Pin::new(&mut self.0), cx)
+    }
+
+    fn poll_bytes(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(self.0.get_mut()).poll_write(cx, bytes)
+    }
+}
+
+pub(crate) async fn dial(target: Target) -> Result<TokioSocket, TransportFault> {
     let tcp = connect(&target).await?;
     // Frames are small and complete; waiting to fill packets only delays beats.
     let _ = tcp.set_nodelay(true);
@@ -26,7 +56,7 @@ pub(crate) async fn dial(target: Target) -> Result<Socket, TransportFault> {
     };
     client_async_with_config(target.request, stream, Some(target.config))
         .await
-        .map(|(socket, _)| socket)
+        .map(|(socket, _)| TokioSocket(socket))
         .map_err(|error| fault(&error))
 }
 

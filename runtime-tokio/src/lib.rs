@@ -35,6 +35,8 @@ pub use shardwright_core::{
     ShardFilter, ShardId, ShardLimits, ShardPlan, ShardState, Shards, Status, StatusUpdate,
     StopReason, Token, TransportFault, UserId, VoiceStateUpdate,
 };
+// Why a value of the caller's is refused.
+pub use shardwright_core::{IdError, ParseIntentsError, ShardIdError, TokenError, UrlError};
 pub use shardwright_runtime::{
     Accepted, Acknowledge, AcknowledgeError, Bot, ConnectError, Events, FileStore, IdentifyGate,
     InPlace, Options, Overflow, SavedRun, SavedStarts, SessionStore, StoreError, TlsError,
@@ -89,3 +91,8 @@ pub async fn gateway_info(token: &Token, options: &Options) -> Result<GatewayInf
     let mut inquiry = Inquiry::new(token, options)?;
     turns(move |cx| inquiry.turn(cx)).await
 }
+
+/// The examples of the guide, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/coming-from-discljord.md")]
+struct ComingFromDiscljord;
