@@ -24,6 +24,7 @@ mod saver;
 mod seat;
 mod seed;
 mod store;
+pub mod surface;
 mod swap;
 mod tls;
 

@@ -26,22 +26,8 @@
 mod dial;
 mod turns;
 
-pub use shardwright_core::{
-    Activity, ActivityKind, ApiBase, ChannelId, ChannelInfoField, CloseCode, Command, CommandError,
-    Compression, ConnId, DisconnectReason, Dispatch, Event, EventFilter, EventId, FetchFault,
-    FleetError, GateRequest, GatewayInfo, GuildId, GuildMembers, GuildMembersRequest, Intents,
-    KnownStarts, Members, Next, Nonce, ParseActivityKindError, ParseStatusError, Problem, RawJson,
-    ReShardPolicy, RequestGuildMembers, RequestMembersError, SessionLoss, SessionStartLimit,
-    ShardFilter, ShardId, ShardLimits, ShardPlan, ShardState, Shards, Status, StatusUpdate,
-    StopReason, Token, TransportFault, UserId, VoiceStateUpdate,
-};
-// Why a value of the caller's is refused.
-pub use shardwright_core::{IdError, ParseIntentsError, ShardIdError, TokenError, UrlError};
-pub use shardwright_runtime::{
-    Accepted, Acknowledge, AcknowledgeError, Bot, ConnectError, Events, FileStore, IdentifyGate,
-    InPlace, Options, Overflow, SavedRun, SavedStarts, SessionStore, StoreError, TlsError,
-    TlsOptions,
-};
+pub use shardwright_runtime::surface::*;
+pub use shardwright_runtime::{Accepted, Bot, Events};
 use shardwright_runtime::{Connecting, Driver, Inquiry, Owner, prepare, prepare_shards};
 
 use crate::dial::dial;

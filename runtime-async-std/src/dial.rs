@@ -1,0 +1,85 @@
+//! Opens a websocket: TCP, TLS, upgrade.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use async_tungstenite::tungstenite::{Error, Message};
+use async_tungstenite::{WebSocketStream, client_async_with_config};
+use futures_core::Stream;
+use futures_io::{AsyncRead, AsyncWrite};
+use futures_rustls::TlsConnector;
+use futures_sink::Sink;
+use shardwright_core::TransportFault;
+use shardwright_runtime::{Socket, Target, fault, io_fault};
+
+use crate::turns::Runtime;
+
+/// A byte stream, encrypted or not.
+pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+
+/// A websocket of an executor with the futures' own traits.
+pub(crate) struct AsyncSocket(WebSocketStream<Box<dyn Io>>);
+
+impl Socket for AsyncSocket {
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>> {
+        Pin::new(&mut self.0).poll_next(cx)
+    }
+
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        Pin::new(&mut self.0).poll_ready(cx)
+    }
+
+    fn take(&mut self, message: Message) -> Result<(), Error> {
+        Pin::new(&mut self.0).start_send(message)
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        Sink::poll_flush(Pin::new(&mut self.0), cx)
+    }
+
+    fn poll_bytes(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(self.0.get_mut()).poll_write(cx, bytes)
+    }
+}
+
+pub(crate) async fn dial<R: Runtime>(target: Target) -> Result<AsyncSocket, TransportFault> {
+    let tcp = connect::<R>(&target).await?;
+    let stream: Box<dyn Io> = match target.tls {
+        Some((config, name)) => {
+            let tls = TlsConnector::from(config).connect(name, tcp).await;
+            Box::new(tls.map_err(|error| io_fault(&error))?)
+        }
+        None => Box::new(tcp),
+    };
+    client_async_with_config(target.request, stream, Some(target.config))
+        .await
+        .map(|(socket, _)| AsyncSocket(socket))
+        .map_err(|error| fault(&error))
+}
+
+/// Tries the addresses in order.
+async fn connect<R: Runtime>(target: &Target) -> Result<R::Tcp, TransportFault> {
+    let addresses = R::resolve(target.host.clone(), target.port)
+        .await
+        .map_err(|_| TransportFault::NameLookup)?;
+    let time = target.time_for_each(addresses.len());
+    let mut fault = TransportFault::NameLookup;
+    for address in addresses {
+        let mut late = R::sleep_until(Instant::now() + time);
+        let mut connecting = pin!(R::connect(address));
+        let connected = poll_fn(|cx| match connecting.as_mut().poll(cx) {
+            Poll::Ready(result) => Poll::Ready(Some(result)),
+            Poll::Pending => late.as_mut().poll(cx).map(|()| None),
+        });
+        match connected.await {
+            Some(Ok(tcp)) => return Ok(tcp),
+            Some(Err(error)) => fault = io_fault(&error),
+            None => fault = TransportFault::TimedOut,
+        }
+    }
+    Err(fault)
+}
