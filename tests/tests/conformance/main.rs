@@ -8,6 +8,8 @@
 //! for something: they wait for what the emulated gateway has seen or the bot has said, with a patience
 //! that nothing depends on. Where something must *not* happen they wait for something later that must.
 
+mod blocking;
+mod futures;
 mod harness;
 mod play;
 mod raw;
@@ -56,7 +58,12 @@ const SUBJECTS: &[(&str, &[Case])] = &[
 
 /// The runtimes.
 fn harnesses() -> Vec<Arc<dyn Harness>> {
-    vec![Arc::new(tokio::Tokio)]
+    vec![
+        Arc::new(tokio::Tokio),
+        Arc::new(futures::SMOL),
+        Arc::new(futures::ASYNC_STD),
+        Arc::new(blocking::Blocking),
+    ]
 }
 
 /// How many cases run at once unless `--test-threads` says otherwise. They mostly wait.
