@@ -118,6 +118,18 @@ pub(crate) enum Format {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Runtime {
+    /// Tokio
+    Tokio,
+    /// The async-std executor, which is no longer developed
+    AsyncStd,
+    /// A smol executor with a thread for each core
+    Smol,
+    /// A plain thread for each shard
+    Blocking,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum WhenFull {
     /// Stop reading; nothing is lost
     Pause,
@@ -138,6 +150,9 @@ impl From<WhenFull> for Overflow {
 pub(crate) struct WatchArgs {
     #[command(flatten)]
     pub(crate) access: Access,
+    /// What drives the shards
+    #[arg(long, default_value = "tokio")]
+    pub(crate) runtime: Runtime,
     /// Compression: zlib, zstd, none or payload
     #[arg(long, default_value = "zlib", value_name = "KIND")]
     pub(crate) compress: Compression,

@@ -5,6 +5,7 @@ mod commands;
 mod emulate;
 mod gateway;
 mod lines;
+mod runtimes;
 mod screen;
 mod signals;
 mod status;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::json;
 use shardwright_tokio::{
     Acknowledge, Bot, Command, CommandError, ConnectError, Event, EventFilter, EventId, Events,
-    FileStore, Options, ShardId, Shards, Status, StatusUpdate, StopReason, connect_bot,
+    FileStore, Options, ShardId, Shards, Status, StatusUpdate, StopReason,
 };
 use tokio::sync::mpsc;
 
@@ -17,7 +17,7 @@ use crate::args::{Format, Until, WatchArgs};
 use crate::commands::{self, Order};
 use crate::screen::{Counts, Screen};
 use crate::signals::Interrupts;
-use crate::{INTERRUPTED, Outcome, emulate, gateway, lines, status};
+use crate::{INTERRUPTED, Outcome, emulate, gateway, lines, runtimes, status};
 
 pub(crate) async fn run(args: WatchArgs, verbose: u8) -> Outcome {
     let usage_error = |what: &str| {
@@ -116,7 +116,7 @@ pub(crate) async fn run(args: WatchArgs, verbose: u8) -> Outcome {
     };
     let mut time_is_up = pin!(tokio::time::sleep(seconds));
     let connected = tokio::select! {
-        connected = connect_bot(token, options) => connected,
+        connected = runtimes::connect(args.runtime, token, options) => connected,
         () = interrupts.next() => Err(ConnectError::Stopped),
         () = &mut time_is_up => Err(ConnectError::Stopped),
     };

@@ -330,6 +330,34 @@ fn a_closed_output_is_an_orderly_stop() {
 }
 
 #[test]
+fn every_runtime_brings_the_same_events() {
+    // The same events each time: an emulator of its own, and nothing at random.
+    let run = |runtime: &str| {
+        let emulator = emulator(|_| {});
+        let mut watch = watching(&emulator, &["--runtime", runtime, "--data", "--stdin"]);
+        watch.line("connected_all_shards");
+        emulator.flood(&Target::All, 500);
+        let mut dispatches = Vec::new();
+        loop {
+            let line = watch.line("dispatch");
+            dispatches.push((line["seq"].clone(), line["name"].clone(), line["d"].clone()));
+            if line["name"] == DONE {
+                break;
+            }
+        }
+        watch.say(r#"{"do":"disconnect"}"#);
+        watch.line("summary");
+        assert_eq!(watch.child.wait().unwrap().code(), Some(0), "{runtime}");
+        dispatches
+    };
+    let expected = run("tokio");
+    assert_eq!(expected.len(), 501);
+    for runtime in ["async-std", "smol", "blocking"] {
+        assert!(run(runtime) == expected, "{runtime} brings other events");
+    }
+}
+
+#[test]
 fn a_flood_comes_out_whole() {
     let emulator = emulator(|_| {});
     let mut watch = watching(&emulator, &["--until", &format!("event:{DONE}")]);

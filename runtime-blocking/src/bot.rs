@@ -29,6 +29,13 @@ impl Bot {
         Self(bot)
     }
 
+    /// The same handle with answers to be awaited, for a program that has an executor beside this runtime's
+    /// threads.
+    #[must_use]
+    pub fn into_async(self) -> shardwright_runtime::Bot {
+        self.0
+    }
+
     /// Sends a command of one's own making, such as [`Command::raw`], to these shards. Returns when all
     /// of them have accepted it: those without a session send it once they have one.
     ///

@@ -52,6 +52,12 @@ impl Events {
         self.0.acknowledge(id)
     }
 
+    /// The same events to be awaited, for a program that has an executor beside this runtime's threads.
+    #[must_use]
+    pub fn into_async(self) -> shardwright_runtime::Events {
+        self.0
+    }
+
     /// How many dispatches were dropped because nobody took them fast enough; always 0 under
     /// [`Overflow::Pause`](crate::Overflow::Pause).
     #[must_use]
