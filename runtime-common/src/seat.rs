@@ -131,6 +131,9 @@ impl Seat {
     /// Begins the shard's life.
     pub fn start(&mut self, wire: &mut impl Wire) {
         self.handle(Input::Start, wire);
+        // So that the time of day is known from the start.
+        let wall = Some(SystemTime::now());
+        self.handle(Input::Tick { wall }, wire);
     }
 
     /// Does one thing that needs no news from the wire, if there is any. Timers come first, so that no
