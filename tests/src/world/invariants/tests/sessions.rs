@@ -52,7 +52,7 @@ fn rule_1_allows_what_was_dropped_as_told() {
             session: 1,
             seq,
         };
-        it.bot().dropped.push(id);
+        it.bot().dropped.push((0, id));
     }
     assert_eq!(it.broken(), NONE);
     it.bot().dropped.pop();
@@ -96,7 +96,7 @@ fn rule_1_another_process_begins_after_what_was_acknowledged() {
         };
         it.bots.push(BotStory {
             began: s(21),
-            given: vec![state],
+            lives: vec![Life::new(ShardId::SINGLE, s(21), Some(state))],
             mail_limit: 100,
             ..BotStory::default()
         });
