@@ -220,7 +220,8 @@ impl World {
         };
         let was_stopped = it.fleet_stopped;
         let matters = Saver::cares_for(&input);
-        let mut changed = false;
+        // An end may make way for others.
+        let mut changed = it.story.stop.is_none() && is_an_end(&input);
         if let Err(misuse) = it.fleet.handle(it.clock(now), input) {
             it.story.misuse.push(format!("fleet: {misuse}"));
         }
@@ -461,6 +462,13 @@ impl World {
         it.next_command += 1;
         CommandId(it.next_command)
     }
+}
+
+fn is_an_end(input: &FleetInput) -> bool {
+    let FleetInput::Report { report, .. } = input else {
+        return false;
+    };
+    matches!(report, ShardReport::Stopped { .. })
 }
 
 /// Whoever asks a fleet that has stopped is answered all the same.

@@ -59,6 +59,12 @@ impl World {
         self.bots[bot.0].present.iter().copied()
     }
 
+    /// Whether a bot knows the gateway's address, and so its shards.
+    #[must_use]
+    pub fn is_planned(&self, bot: BotId) -> bool {
+        self.bots[bot.0].fleet.total().is_some()
+    }
+
     /// Where a shard of whichever layout is in its life; none before it is started.
     #[must_use]
     pub fn phase_of(&self, bot: BotId, shard: ShardId) -> Option<Phase> {
