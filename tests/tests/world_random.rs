@@ -108,7 +108,7 @@ impl Storm {
         if rng.below(4) == 0 {
             spec.gate = Some(Gate {
                 at_most: up_to(&mut rng, 30),
-                fails_once_in: rng.below(6),
+                fails_once_in: one_of(&mut rng, &[0, 2, 5]),
             });
         }
         spec.stores = rng.below(2) == 0;
