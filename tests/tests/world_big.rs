@@ -118,7 +118,7 @@ fn all_come_up_in_the_time_the_limits_allow_and_an_outage_costs_no_session() {
     assert_eq!(world.live(bot), 0);
     let back = world.time();
     world
-        .run_until_within(SECOND * 90, |world| world.all_live(bot))
+        .run_until_within(SECOND * 180, |world| world.all_live(bot))
         .unwrap();
     let log = world.server().log();
     assert_eq!(log.identifies(), identified, "nobody identified anew");

@@ -7,7 +7,7 @@ use shardwright_core::{Event, ShardId};
 
 use super::{Broken, Evidence, breach};
 use crate::server::Seen;
-use crate::world::{BotStory, Overflow};
+use crate::world::{BotStory, Life, Overflow};
 
 /// The longest way back: the pause of a bot whose sessions kept failing, and its last tries.
 const RECOVERY: Duration = Duration::from_secs(35 * 60);
@@ -136,10 +136,11 @@ fn sizes(index: usize, bot: &BotStory, broken: &mut Vec<Broken>) {
 fn states(index: usize, bot: &BotStory, broken: &mut Vec<Broken>) {
     let mut left = BTreeMap::new();
     let mut begun = BTreeSet::new();
-    // The last life of each shard counts.
+    // The last life of each shard counts, and not if it was let go or never took over.
     let lives = bot.lives.iter().map(|life| (life.shard, life));
     let gone: BTreeMap<_, _> = lives.collect();
-    let gone = |shard: &ShardId| gone.get(shard).is_some_and(|life| life.let_go.is_some());
+    let counts = |life: &Life| life.let_go.is_none() && (!life.muted || life.heard.is_some());
+    let gone = |shard: &ShardId| gone.get(shard).is_some_and(|life| !counts(life));
     for taken in &bot.taken {
         match taken.event.notice() {
             Some(Event::Connecting { shard, .. }) => {
@@ -151,7 +152,7 @@ fn states(index: usize, bot: &BotStory, broken: &mut Vec<Broken>) {
             Some(Event::Stopped { states, .. }) => {
                 for shard in &begun {
                     let handed = states.iter().find(|state| state.shard == *shard);
-                    if gone(shard) && handed.is_none() {
+                    if gone(shard) {
                         continue;
                     }
                     if left.get(shard).copied() != handed {
