@@ -41,10 +41,7 @@ fn identifies(world: &World) -> Vec<(Duration, u64)> {
     .collect()
 }
 
-fn notices<'w>(
-    world: &'w World,
-    bot: BotId,
-) -> impl Iterator<Item = (Duration, &'w Event<'static>)> {
+fn notices(world: &World, bot: BotId) -> impl Iterator<Item = (Duration, &Event<'static>)> {
     let taken = world.story(bot).taken.iter();
     taken.filter_map(|taken| Some((taken.at, taken.event.notice()?)))
 }

@@ -37,10 +37,7 @@ fn requests(world: &World) -> Vec<Duration> {
         .collect()
 }
 
-fn notices<'w>(
-    world: &'w World,
-    bot: BotId,
-) -> impl Iterator<Item = (Duration, &'w Event<'static>)> {
+fn notices(world: &World, bot: BotId) -> impl Iterator<Item = (Duration, &Event<'static>)> {
     let taken = world.story(bot).taken.iter();
     taken.filter_map(|taken| Some((taken.at, taken.event.notice()?)))
 }

@@ -83,15 +83,7 @@ fn a_final_one_says_goodbye_on_every_line_and_leaves_nothing_stored() {
     let (mut world, bot) = up(100, 0.0);
     assert!(stop(&mut world, bot, Stop::Final) <= SECOND);
     let log = world.server().log();
-    let goodbyes = log.count(|seen| {
-        matches!(
-            seen,
-            Seen::ClosedByClient {
-                code: 1000,
-                ..
-            }
-        )
-    });
+    let goodbyes = log.count(|seen| matches!(seen, Seen::ClosedByClient { code: 1000, .. }));
     assert_eq!(goodbyes, 100);
     let saved = world.saved(bot).unwrap();
     assert!(saved.ended_in_order);
