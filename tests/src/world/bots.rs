@@ -337,14 +337,13 @@ impl World {
             let _ = machine.handle(clock, Input::Acknowledged(id));
             while !matches!(machine.poll(), shardwright_core::Action::Wait(_)) {}
         }
-        let report = ShardReport::Vanished {
-            state: machine.state(),
-        };
+        let state = machine.state();
         it.shards[index].fallen = true;
         if std::mem::take(&mut it.shards[index].congested) {
             it.paused -= 1;
         }
-        it.story.lives[index].fell = Some(at);
+        it.story.lives[index].fell = Some((at, state.clone()));
+        let report = ShardReport::Vanished { state };
         self.client_leaves(bot, index);
         self.queue.put(self.now, Due::Report(bot, index, report));
         self.give_room(bot);

@@ -157,8 +157,8 @@ pub struct Life {
     pub heard: Option<Duration>,
     /// When it was told to stop, and how.
     pub told: Option<(Duration, Stop)>,
-    /// When what drove it was gone, as by a panic.
-    pub fell: Option<Duration>,
+    /// When what drove it was gone, as by a panic, and what it left.
+    pub fell: Option<(Duration, ShardState)>,
     /// When it was known to be none of the bot's any more.
     pub let_go: Option<Duration>,
 }

@@ -138,9 +138,9 @@ fn states(index: usize, bot: &BotStory, broken: &mut Vec<Broken>) {
     let mut begun = BTreeSet::new();
     // The last life of each shard counts, and not if it was let go or never took over.
     let lives = bot.lives.iter().map(|life| (life.shard, life));
-    let gone: BTreeMap<_, _> = lives.collect();
+    let last: BTreeMap<_, _> = lives.collect();
     let counts = |life: &Life| life.let_go.is_none() && (!life.muted || life.heard.is_some());
-    let gone = |shard: &ShardId| gone.get(shard).is_some_and(|life| !counts(life));
+    let gone = |shard: &ShardId| last.get(shard).is_some_and(|life| !counts(life));
     for taken in &bot.taken {
         match taken.event.notice() {
             Some(Event::Connecting { shard, .. }) => {
@@ -155,10 +155,11 @@ fn states(index: usize, bot: &BotStory, broken: &mut Vec<Broken>) {
                     if gone(shard) {
                         continue;
                     }
-                    if left.get(shard).copied() != handed {
+                    let fell = last.get(shard).and_then(|life| life.fell.as_ref());
+                    let left = fell.map(|(_, state)| state).or(left.get(shard).copied());
+                    if left != handed {
                         let what = format!(
-                            "bot {index}: shard {shard} left {:?}, handed over is {handed:?}",
-                            left.get(shard)
+                            "bot {index}: shard {shard} left {left:?}, handed over is {handed:?}"
                         );
                         breach(broken, 9, taken.at, what);
                     }
