@@ -156,7 +156,9 @@ fn states(index: usize, bot: &BotStory, broken: &mut Vec<Broken>) {
                         continue;
                     }
                     let fell = last.get(shard).and_then(|life| life.fell.as_ref());
-                    let left = fell.map(|(_, state)| state).or(left.get(shard).copied());
+                    let left = fell
+                        .map(|(_, state)| state)
+                        .or_else(|| left.get(shard).copied());
                     if left != handed {
                         let what = format!(
                             "bot {index}: shard {shard} left {left:?}, handed over is {handed:?}"
