@@ -170,6 +170,20 @@ mod tests {
     }
 
     #[test]
+    fn in_every_layout_each_guild_belongs_to_one_shard() {
+        for total in [4, 8, 1000] {
+            for number in 0..2000_u64 {
+                // Spread over all 64 bits, the highest too.
+                let guild = GuildId::new(number.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+                let shards = (0..total).map(|number| ShardId::new(number, total).unwrap());
+                let owners: Vec<_> = shards.filter(|shard| shard.owns(guild)).collect();
+                assert_eq!(owners, [ShardId::for_guild(guild, total).unwrap()]);
+            }
+        }
+        assert!(ShardId::for_guild(GuildId::new(1), 0).is_err());
+    }
+
+    #[test]
     fn buckets_wrap_around_and_zero_counts_as_one() {
         let shard = ShardId::new(35, 64).unwrap();
         assert_eq!(shard.bucket(16), 3);

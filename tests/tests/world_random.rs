@@ -5,15 +5,18 @@
 
 use std::time::Duration;
 
-use shardwright_core::{Command, Compression, Shards, StatusUpdate, Stop};
+use shardwright_core::{
+    Command, Compression, ReShardPolicy, ShardFilter, ShardId, ShardPlan, ShardState, Shards,
+    StatusUpdate, Stop,
+};
 use shardwright_testkit::rng::Rng;
 use shardwright_testkit::scenario::{
     Damage, Effect, Ending, Level, Listener, ListenerMode, Step, When,
 };
 use shardwright_testkit::server::Target;
 use shardwright_testkit::world::{
-    BotId, BotSpec, Consumer, DialFate, HostClock, Network, Overflow, Vanish, Way, World,
-    WorldError,
+    BotId, BotSpec, Consumer, DialFate, Gate, HostClock, Network, Overflow, Saved, Vanish, Way,
+    World, WorldError,
 };
 
 fn setting(name: &str, default: u64) -> u64 {
@@ -38,7 +41,10 @@ struct Storm {
     bot: BotId,
     spec: BotSpec,
     streams: bool,
-    kept: Vec<shardwright_core::ShardState>,
+    kept: Vec<ShardState>,
+    saved: Option<Saved>,
+    /// Takes shards from the bot and gives them back.
+    other: Option<BotId>,
 }
 
 impl Storm {
@@ -99,6 +105,16 @@ impl Storm {
         if rng.below(4) == 0 {
             spec.overflow = Overflow::DropNewest;
         }
+        if rng.below(4) == 0 {
+            spec.gate = Some(Gate {
+                at_most: up_to(&mut rng, 30),
+                fails_once_in: one_of(&mut rng, &[0, 2, 5]),
+            });
+        }
+        spec.stores = rng.below(2) == 0;
+        if rng.below(2) == 0 {
+            spec.fleet.re_shard = ReShardPolicy::StartThenSwap;
+        }
         let mut storm = Self {
             world,
             rng,
@@ -106,6 +122,8 @@ impl Storm {
             spec,
             streams: matches!(compression, Compression::Zlib | Compression::Zstd),
             kept: Vec::new(),
+            saved: None,
+            other: None,
         };
         storm.bot = storm.world.start(storm.spec.clone());
         storm
@@ -130,7 +148,7 @@ impl Storm {
         let rng = &mut self.rng;
         let way = one_of(rng, &[Way::ToServer, Way::ToClient, Way::Both]);
         let ending = one_of(rng, &[Ending::Fin, Ending::Rst, Ending::Stall]);
-        match rng.below(40) {
+        match rng.below(46) {
             0 | 1 => self.play(&[Effect::Op7]),
             2 => self.play(&[Effect::Op9(true.into())]),
             3 => self.play(&[Effect::Op9(false.into())]),
@@ -301,6 +319,19 @@ impl Storm {
                 }
             }
             38 => self.kept = self.world.states(bot),
+            39 | 40 => self.lend()?,
+            41 => self.world.fell(bot, shard),
+            42 => self.re_shard()?,
+            43 => {
+                let width = one_of(rng, &[1, 2, 16]);
+                self.world.with_server(|server, _| {
+                    server.configure(|server| server.max_concurrency = width);
+                });
+                self.re_shard()?;
+            }
+            44 => {
+                self.world.shard_states(bot, ShardFilter::all());
+            }
             _ => {
                 let target = self.target();
                 self.world
@@ -311,11 +342,13 @@ impl Storm {
     }
 
     fn crash(&mut self) -> Result<(), WorldError> {
+        self.call_home()?;
         if self.rng.below(2) == 0 {
             self.kept = self.world.states(self.bot);
         }
         let how = one_of(&mut self.rng, &[Vanish::Process, Vanish::Host]);
         self.world.crash(self.bot, how);
+        self.saved = self.world.saved(self.bot).cloned();
         let pause = up_to(&mut self.rng, 400);
         self.world.run_for(pause)?;
         self.restart();
@@ -323,6 +356,7 @@ impl Storm {
     }
 
     fn hand_over(&mut self) -> Result<(), WorldError> {
+        self.call_home()?;
         self.world.stop(self.bot, Stop::Keep);
         self.world.set_consumer(self.bot, Consumer::AtOnce);
         let bot = self.bot;
@@ -330,6 +364,7 @@ impl Storm {
         if let Some(states) = self.world.last_states(bot) {
             self.kept = states.to_vec();
         }
+        self.saved = self.world.saved(bot).cloned();
         self.restart();
         Ok(())
     }
@@ -337,7 +372,71 @@ impl Storm {
     fn restart(&mut self) {
         let mut spec = self.spec.clone();
         spec.fleet.states = std::mem::take(&mut self.kept);
-        self.bot = self.world.start(spec);
+        let saved = self.saved.take();
+        let total = saved
+            .as_ref()
+            .map_or(&spec.fleet.states, |saved| &saved.shards);
+        // The layout may have changed since the configuration was written.
+        if let Some(total) = total.iter().map(|state| state.shard.total()).max() {
+            spec.fleet.plan = ShardPlan::Total(total);
+        }
+        self.bot = self.world.start_again(spec, saved);
+    }
+
+    /// Lets shards go from one bot and run in another.
+    fn pass(&mut self, from: BotId, to: BotId, filter: ShardFilter) -> Result<(), WorldError> {
+        let removed = self.world.remove_shards(from, filter);
+        let patience = Duration::from_secs(1200);
+        self.world
+            .run_until_within(patience, |world| world.answered(from, removed).is_some())?;
+        let states = self.world.answered(from, removed).map(<[_]>::to_vec);
+        let pause = one_of(&mut self.rng, &[0, 0, 1, 90]);
+        self.world.run_for(Duration::from_secs(pause))?;
+        let added = self.world.add_shards(to, states.unwrap_or_default());
+        assert!(self.world.done(to, added).is_some());
+        Ok(())
+    }
+
+    /// Some shards run in another bot for a while, or come back from it.
+    fn lend(&mut self) -> Result<(), WorldError> {
+        if self.other.is_some() {
+            return self.call_home();
+        }
+        let here: Vec<ShardId> = self.world.present(self.bot).collect();
+        let some: Vec<ShardId> = here
+            .into_iter()
+            .filter(|_| self.rng.below(2) == 0)
+            .collect();
+        let mut spec = self.spec.clone();
+        spec.stores = false;
+        spec.fleet.plan = ShardPlan::Exactly(Vec::new());
+        let other = self.world.start(spec);
+        self.other = Some(other);
+        self.known(other)?;
+        self.known(self.bot)?;
+        self.pass(self.bot, other, ShardFilter::none().or_shards(some))
+    }
+
+    fn call_home(&mut self) -> Result<(), WorldError> {
+        let Some(other) = self.other.take() else {
+            return Ok(());
+        };
+        self.known(self.bot)?;
+        self.pass(other, self.bot, ShardFilter::all())?;
+        self.world.stop(other, Stop::Keep);
+        self.world.run_until(|world| world.ended(other))
+    }
+
+    /// Waits until a bot knows the gateway's address.
+    fn known(&mut self, bot: BotId) -> Result<(), WorldError> {
+        self.world.run_until(|world| world.is_planned(bot))
+    }
+
+    fn re_shard(&mut self) -> Result<(), WorldError> {
+        self.call_home()?;
+        let to = 1 + self.rng.below(5) as u32;
+        self.world.re_shard(self.bot, Some(to));
+        Ok(())
     }
 
     fn run(&mut self, stormy: Duration) -> Result<(), WorldError> {
@@ -347,6 +446,7 @@ impl Storm {
             self.world.run_for(pause)?;
             self.fault()?;
         }
+        self.call_home()?;
         self.world.check()?;
         self.world.calm();
         let bot = self.bot;

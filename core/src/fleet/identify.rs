@@ -23,8 +23,18 @@ const LOOP_WITHIN: Duration = Duration::from_secs(10 * 60);
 #[derive(Clone, Debug, Default)]
 struct Bucket {
     waiting: VecDeque<(ShardId, ConnId)>,
-    granted: Option<(ShardId, ConnId)>,
+    /// Given and not used yet: one, or several that shared no bucket until Discord changed their number.
+    granted: Vec<(ShardId, ConnId)>,
     free_at: Option<Instant>,
+}
+
+impl Bucket {
+    /// The connection on which this shard held a turn, if it held one.
+    fn forget(&mut self, shard: ShardId) -> Option<ConnId> {
+        self.waiting.retain(|(waiting, _)| *waiting != shard);
+        let held = self.granted.iter().position(|(held, _)| *held == shard)?;
+        Some(self.granted.remove(held).1)
+    }
 }
 
 /// The identify turns of one bot, and its session starts.
@@ -67,8 +77,12 @@ impl IdentifyTurns {
         let old = std::mem::take(&mut self.buckets);
         let free_at = old.values().filter_map(|bucket| bucket.free_at).max();
         for bucket in old.into_values() {
-            // A turn that was given and not used is asked for again.
-            for (shard, conn) in bucket.granted.into_iter().chain(bucket.waiting) {
+            // A turn that was given may be used any moment: it cannot be called back, only waited for.
+            for (shard, conn) in bucket.granted {
+                let into = self.buckets.entry(shard.bucket(max_concurrency));
+                into.or_default().granted.push((shard, conn));
+            }
+            for (shard, conn) in bucket.waiting {
                 let into = self.buckets.entry(shard.bucket(max_concurrency));
                 into.or_default().waiting.push_back((shard, conn));
             }
@@ -92,8 +106,7 @@ impl IdentifyTurns {
     pub(super) fn request(&mut self, shard: ShardId, conn: ConnId) {
         let bucket = self.bucket_of(shard);
         let bucket = self.buckets.entry(bucket).or_default();
-        bucket.waiting.retain(|(waiting, _)| *waiting != shard);
-        bucket.granted.take_if(|(granted, _)| *granted == shard);
+        bucket.forget(shard);
         bucket.waiting.push_back((shard, conn));
     }
 
@@ -101,21 +114,19 @@ impl IdentifyTurns {
     pub(super) fn withdraw(&mut self, shard: ShardId) -> Option<ConnId> {
         let bucket = self.bucket_of(shard);
         let bucket = self.buckets.get_mut(&bucket)?;
-        bucket.waiting.retain(|(waiting, _)| *waiting != shard);
-        let granted = bucket.granted.take_if(|(granted, _)| *granted == shard);
-        granted.map(|(_, conn)| conn)
+        bucket.forget(shard)
     }
 
     /// Whether this turn is still given.
     pub(super) fn is_granted(&self, shard: ShardId, conn: ConnId) -> bool {
         let bucket = self.buckets.get(&self.bucket_of(shard));
-        bucket.is_some_and(|bucket| bucket.granted == Some((shard, conn)))
+        bucket.is_some_and(|bucket| bucket.granted.contains(&(shard, conn)))
     }
 
     /// The gate failed: the turn goes to the end of its queue, and the bucket pauses.
     pub(super) fn put_back(&mut self, shard: ShardId, conn: ConnId, now: Instant) {
         let bucket = self.buckets.entry(self.bucket_of(shard)).or_default();
-        bucket.granted = None;
+        bucket.forget(shard);
         bucket.waiting.push_back((shard, conn));
         bucket.free_at = bucket.free_at.max(Some(now + BETWEEN));
     }
@@ -123,8 +134,7 @@ impl IdentifyTurns {
     /// An Identify has left.
     pub(super) fn sent(&mut self, shard: ShardId, now: Instant) {
         let bucket = self.buckets.entry(self.bucket_of(shard)).or_default();
-        bucket.waiting.retain(|(waiting, _)| *waiting != shard);
-        bucket.granted.take_if(|(granted, _)| *granted == shard);
+        bucket.forget(shard);
         bucket.free_at = Some(now + BETWEEN);
         self.remaining = self.remaining.saturating_sub(1);
         let times = self.identified.entry(shard).or_default();
@@ -173,21 +183,18 @@ impl IdentifyTurns {
             self.careful = false;
         }
         // Turns given and not yet used will spend a start each.
-        let given = self
-            .buckets
-            .values()
-            .filter(|bucket| bucket.granted.is_some())
-            .count();
+        let given = self.buckets.values().map(|bucket| bucket.granted.len());
+        let given: usize = given.sum();
         if usize::try_from(self.left()).is_ok_and(|left| left <= given) {
             return None;
         }
         for bucket in self.buckets.values_mut() {
             let free = bucket.free_at.is_none_or(|at| at <= now);
-            if bucket.granted.is_none()
+            if bucket.granted.is_empty()
                 && free
                 && let Some(next) = bucket.waiting.pop_front()
             {
-                bucket.granted = Some(next);
+                bucket.granted.push(next);
                 return Some(next);
             }
         }
@@ -204,7 +211,7 @@ impl IdentifyTurns {
         }
         self.buckets
             .values()
-            .filter(|bucket| bucket.granted.is_none() && !bucket.waiting.is_empty())
+            .filter(|bucket| bucket.granted.is_empty() && !bucket.waiting.is_empty())
             .filter_map(|bucket| bucket.free_at)
             .min()
     }
@@ -226,7 +233,52 @@ impl IdentifyTurns {
     pub(super) fn clear(&mut self) -> Vec<(ShardId, ConnId)> {
         std::mem::take(&mut self.buckets)
             .into_values()
-            .filter_map(|bucket| bucket.granted)
+            .flat_map(|bucket| bucket.granted)
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "an origin for virtual time")]
+    fn a_turn_on_its_way_is_waited_for_when_the_buckets_change() {
+        let now = Instant::now();
+        let limit = |width| SessionStartLimit::new(1000, 1000, WINDOW, width);
+        let shard = |number| ShardId::new(number, 8).unwrap();
+        let mut turns = IdentifyTurns::new(&limit(8), false, now);
+        for number in [0, 3] {
+            turns.request(shard(number), ConnId(1));
+            assert_eq!(turns.grant(now), Some((shard(number), ConnId(1))));
+        }
+        turns.sent(shard(0), now);
+        turns.request(shard(0), ConnId(2));
+        let later = now + BETWEEN * 2;
+        turns.refresh(&limit(1), later);
+        assert_eq!(turns.grant(later), None, "that of 3 may be used any moment");
+        assert!(turns.is_granted(shard(3), ConnId(1)));
+        turns.sent(shard(3), later);
+        assert_eq!(turns.grant(later + BETWEEN / 2), None);
+        let turn = turns.grant(later + BETWEEN);
+        assert_eq!(turn, Some((shard(0), ConnId(2))));
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "an origin for virtual time")]
+    fn who_gives_up_waiting_takes_no_turn() {
+        let now = Instant::now();
+        let limit = SessionStartLimit::new(1000, 1000, WINDOW, 1);
+        let shard = |number| ShardId::new(number, 10).unwrap();
+        let mut turns = IdentifyTurns::new(&limit, false, now);
+        (0..10).for_each(|number| turns.request(shard(number), ConnId(1)));
+        for number in (0..10).filter(|number| ![4, 9].contains(number)) {
+            assert_eq!(turns.withdraw(shard(number)), None);
+        }
+        assert_eq!(turns.grant(now), Some((shard(4), ConnId(1))));
+        turns.sent(shard(4), now);
+        assert_eq!(turns.next(), Some(now + BETWEEN));
+        assert_eq!(turns.grant(now + BETWEEN), Some((shard(9), ConnId(1))));
     }
 }

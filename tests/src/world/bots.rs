@@ -5,13 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use shardwright_core::{
-    Action, CommandId, Event, EventId, FleetAction, FleetConfig, FleetInput, FleetMachine, Input,
-    Phase, ShardId, ShardMachine, ShardPlan, ShardReport, ShardStart, Token, Wait,
+    CommandId, ConnId, Event, EventId, FleetAction, FleetConfig, FleetInput, FleetMachine, Input,
+    Phase, ShardId, ShardMachine, ShardReport, Token, Wait,
 };
 
-use super::mailbox::{Mailboxes, Overflow, Put};
+use super::gate::{Gate, Gatekeeper};
+use super::mailbox::{Mailboxes, Overflow};
 use super::queue::Due;
-use super::story::{BotStory, Span, Taken, TakenEvent};
+use super::saving::{OWN, Saver};
+use super::story::{BotStory, Taken, TakenEvent};
 use super::transcript::Mark;
 use super::{BotId, World};
 use crate::server::ConnId as LineId;
@@ -43,6 +45,10 @@ pub struct BotSpec {
     pub mailbox_events: usize,
     /// How many bytes of them: 16 MiB.
     pub mailbox_bytes: usize,
+    /// The gate of its own that turns to identify wait at.
+    pub gate: Option<Gate>,
+    /// Whether it stores its run while it goes on, for [`World::start_again`].
+    pub stores: bool,
 }
 
 impl BotSpec {
@@ -55,6 +61,8 @@ impl BotSpec {
             overflow: Overflow::Pause,
             mailbox_events: 4096,
             mailbox_bytes: 16 << 20,
+            gate: None,
+            stores: false,
         }
     }
 }
@@ -66,24 +74,37 @@ pub(super) struct ShardSlot {
     /// The line it dials or has.
     pub(super) line: Option<LineId>,
     /// When it wants to be woken, by its host's clock.
-    wake_at: Option<Instant>,
+    pub(super) wake_at: Option<Instant>,
     /// The earliest wake-up on its way, by the world's.
-    coming: Option<Instant>,
+    pub(super) coming: Option<Instant>,
     pub(super) congested: bool,
-    acknowledged: Option<EventId>,
-    stopped: bool,
+    pub(super) acknowledged: Option<EventId>,
+    pub(super) stopped: bool,
+    /// What drove it is gone.
+    pub(super) fallen: bool,
+}
+
+impl ShardSlot {
+    pub(super) fn is_live(&self) -> bool {
+        !self.fallen && self.machine.phase() == Phase::Live
+    }
 }
 
 #[derive(Debug)]
 pub(super) struct Bot {
     pub(super) token: Token,
-    plan: ShardPlan,
     pub(super) fleet: FleetMachine,
     fleet_wake: Option<Instant>,
     fleet_coming: Option<Instant>,
     fleet_stopped: bool,
+    /// One for each life of a shard, in the order of their beginnings.
     pub(super) shards: Vec<ShardSlot>,
-    pub(super) by_number: BTreeMap<u32, usize>,
+    /// The latest life of each.
+    pub(super) by_id: BTreeMap<ShardId, usize>,
+    /// The shards that are to run here.
+    pub(super) present: BTreeSet<ShardId>,
+    gatekeeper: Gatekeeper,
+    pub(super) saver: Option<Saver>,
     pub(super) mail: Mailboxes,
     pub(super) consumer: Consumer,
     /// A `Take` is on its way.
@@ -91,7 +112,7 @@ pub(super) struct Bot {
     /// How many shards are live.
     pub(super) live: usize,
     /// How many wait for room.
-    paused: usize,
+    pub(super) paused: usize,
     /// How far its host's clock is behind the world's.
     pub(super) behind: Duration,
     pub(super) asleep_until: Option<Instant>,
@@ -102,12 +123,14 @@ pub(super) struct Bot {
 
 impl Bot {
     pub(super) fn new(spec: BotSpec, seed: u64, now: Instant, began: Duration) -> Self {
+        let mut spec = spec;
+        spec.fleet.gated |= spec.gate.is_some();
         let mail = Mailboxes::new(spec.mailbox_events, spec.mailbox_bytes, spec.overflow);
         Self {
             token: spec.fleet.token.clone(),
             story: BotStory {
                 began,
-                given: spec.fleet.states.clone(),
+                gated: spec.fleet.gated,
                 mail_limit: spec.mailbox_events,
                 overflow: spec.overflow,
                 filtered: !spec.fleet.template.filter.is_all(),
@@ -115,13 +138,17 @@ impl Bot {
                 limits: spec.fleet.template.limits.clone(),
                 ..BotStory::default()
             },
-            plan: spec.fleet.plan.clone(),
+            gatekeeper: Gatekeeper::new(spec.gate),
+            saver: spec
+                .stores
+                .then(|| Saver::new(spec.fleet.states.clone(), now)),
             fleet: FleetMachine::new(spec.fleet, seed, now),
             fleet_wake: None,
             fleet_coming: None,
             fleet_stopped: false,
             shards: Vec::new(),
-            by_number: BTreeMap::new(),
+            by_id: BTreeMap::new(),
+            present: BTreeSet::new(),
             mail,
             consumer: spec.consumer,
             taking: false,
@@ -134,15 +161,43 @@ impl Bot {
         }
     }
 
-    /// How many shards its plan has.
-    pub(super) fn planned(&self) -> usize {
-        match (&self.plan, self.fleet.total()) {
-            (ShardPlan::Ids { ids, .. }, _) => ids.iter().collect::<BTreeSet<_>>().len(),
-            (_, total) => total.unwrap_or(0) as usize,
+    /// Whether all shards that are to run here are live.
+    pub(super) fn all_live(&self) -> bool {
+        let live = |id| {
+            self.by_id
+                .get(id)
+                .is_some_and(|index| self.shards[*index].is_live())
+        };
+        self.live > 0 && self.live >= self.present.len() && self.present.iter().all(live)
+    }
+
+    /// The shard with this number: of the bot's own layout, or of another that is here.
+    pub(super) fn shard(&self, number: u32) -> Option<ShardId> {
+        let total = self.fleet.total().unwrap_or(0);
+        let own = ShardId::new(number, total).ok();
+        let mut others = self.by_id.keys().rev().filter(|id| id.number() == number);
+        own.filter(|id| self.by_id.contains_key(id))
+            .or_else(|| others.next().copied())
+    }
+
+    /// The latest life of the shard with this number.
+    pub(super) fn index(&self, number: u32) -> Option<usize> {
+        self.by_id.get(&self.shard(number)?).copied()
+    }
+
+    /// Looks up which shards are to run here. Those that are not any more have been let go.
+    fn know_the_present(&mut self, at: Duration) {
+        let states = self.fleet.states();
+        self.present = states.into_iter().map(|state| state.shard).collect();
+        for (id, index) in &self.by_id {
+            let life = &mut self.story.lives[*index];
+            if !self.present.contains(id) && (!life.muted || life.heard.is_some()) {
+                life.let_go.get_or_insert(at);
+            }
         }
     }
 
-    fn clock(&self, now: Instant) -> Instant {
+    pub(super) fn clock(&self, now: Instant) -> Instant {
         now - self.behind
     }
 
@@ -159,33 +214,73 @@ impl Bot {
 
 impl World {
     pub(super) fn fleet_input(&mut self, bot: BotId, input: FleetInput) {
-        let now = self.now;
+        let (now, at) = (self.now, self.time());
         let Some(it) = self.bots.get_mut(bot.0).filter(|it| !it.gone) else {
             return;
         };
         let was_stopped = it.fleet_stopped;
+        let matters = Saver::cares_for(&input);
+        // An end may make way for others.
+        let mut changed = it.story.stop.is_none() && is_an_end(&input);
         if let Err(misuse) = it.fleet.handle(it.clock(now), input) {
             it.story.misuse.push(format!("fleet: {misuse}"));
         }
         loop {
             let it = &mut self.bots[bot.0];
             let action = it.fleet.poll();
-            if was_stopped && !matches!(action, FleetAction::Wait(_) | FleetAction::Answer { .. }) {
+            if was_stopped && !is_an_answer(&action) {
                 it.story.after_stop.push(format!("fleet: {action:?}"));
             }
             match action {
                 FleetAction::Fetch(request) => self.ask_rest(bot, request),
-                FleetAction::StartShard(start) => self.add_shard(bot, *start),
+                FleetAction::StartShard(start) => {
+                    changed |= !start.muted && !it.present.contains(&start.config.shard);
+                    self.add_shard(bot, *start);
+                }
                 FleetAction::Tell { shard, message } => {
-                    if let Some(index) = it.by_number.get(&shard.number()) {
+                    if let Some(index) = it.by_id.get(&shard) {
                         self.queue.put(now, Due::Tell(bot, *index, message));
                     }
                 }
                 FleetAction::Answer { id, answer } => it.story.answers.push((id, answer)),
+                FleetAction::Done { id, result } => {
+                    changed = true;
+                    self.note(|| format!("bot {}: {id:?} {result:?}", bot.0));
+                    self.bots[bot.0].story.done.insert(id, (at, result));
+                }
+                FleetAction::States { id: OWN, states } => self.save(bot, states),
+                FleetAction::States { id, states } => {
+                    changed = true;
+                    it.story.states.insert(id, (at, states));
+                }
+                FleetAction::AskGate(request) => {
+                    it.story.gate_asked += 1;
+                    let answer = it.gatekeeper.ask(&request, &mut self.rng);
+                    let due = Due::GateAnswers(bot, request.shard, request.conn, answer.serial);
+                    self.queue.put(now + answer.after, due);
+                }
+                FleetAction::LeaveGate { shard, conn } => it.gatekeeper.leave(shard, conn),
+                FleetAction::PrepareSwap => it.mail.prepare_swap(),
+                FleetAction::AbandonSwap => it.mail.abandon_swap(),
+                FleetAction::Swap => {
+                    changed = true;
+                    it.mail.swap(now);
+                    it.story.swapped.push(at);
+                    for life in it.story.lives.iter_mut().filter(|life| life.muted) {
+                        life.heard.get_or_insert(at);
+                    }
+                    self.note(|| format!("bot {}: swap", bot.0));
+                    self.rouse_consumer(bot);
+                }
                 FleetAction::Emit(event) => {
+                    changed |= matches!(event, Event::Starting { .. });
                     let shown = format!("{event:?}");
                     it.leak(&shown, "an event of the bot");
-                    it.mail.put_of_bot(event);
+                    if let Event::Stopped { why, states } = &event {
+                        let (why, states) = (why.clone(), states.clone());
+                        self.save_the_end(bot, states, &why);
+                    }
+                    self.bots[bot.0].mail.put_of_bot(event);
                     self.note(|| format!("bot {}: {shown}", bot.0));
                     self.rouse_consumer(bot);
                 }
@@ -197,7 +292,61 @@ impl World {
                 other => self.note(|| format!("bot {}: {other:?}", bot.0)),
             }
         }
+        if changed {
+            self.bots[bot.0].know_the_present(at);
+        }
+        if matters {
+            self.save_soon(bot);
+        }
         self.set_fleet_alarm(bot);
+    }
+
+    /// The gate of a bot has made up its mind.
+    pub(super) fn gate_answers(&mut self, bot: BotId, shard: ShardId, conn: ConnId, serial: u64) {
+        let at = self.time();
+        let it = &mut self.bots[bot.0];
+        match it.gatekeeper.answer(shard, conn, serial) {
+            None => {}
+            Some(true) => {
+                it.story.gate_opened.push((at, shard, conn.get()));
+                self.fleet_input(bot, FleetInput::GateOpened { shard, conn });
+            }
+            Some(false) => self.fleet_input(bot, FleetInput::GateFailed { shard, conn }),
+        }
+    }
+
+    /// What drives a shard ends, as by a panic: its line is dropped, its fleet is told, and what was not
+    /// taken goes to its next life.
+    pub fn fell(&mut self, bot: BotId, shard: u32) {
+        let at = self.time();
+        let Some(index) = self.bots[bot.0].index(shard) else {
+            return;
+        };
+        let slot = &self.bots[bot.0].shards[index];
+        if self.bots[bot.0].gone || slot.fallen || slot.stopped {
+            return;
+        }
+        self.note(|| format!("bot {}: the driver of shard {shard} is gone", bot.0));
+        let it = &mut self.bots[bot.0];
+        it.live -= usize::from(it.shards[index].is_live());
+        let given = it.mail.withdraw(index);
+        let clock = it.clock(self.now);
+        let machine = &mut it.shards[index].machine;
+        if let Some(id) = given {
+            // Refused if it is of no session any more.
+            let _ = machine.handle(clock, Input::Acknowledged(id));
+            while !matches!(machine.poll(), shardwright_core::Action::Wait(_)) {}
+        }
+        let state = machine.state();
+        it.shards[index].fallen = true;
+        if std::mem::take(&mut it.shards[index].congested) {
+            it.paused -= 1;
+        }
+        it.story.lives[index].fell = Some((at, state.clone()));
+        let report = ShardReport::Vanished { state };
+        self.client_leaves(bot, index);
+        self.queue.put(self.now, Due::Report(bot, index, report));
+        self.give_room(bot);
     }
 
     fn set_fleet_alarm(&mut self, bot: BotId) {
@@ -224,187 +373,6 @@ impl World {
         }
     }
 
-    fn add_shard(&mut self, bot: BotId, start: ShardStart) {
-        let now = self.now;
-        let it = &mut self.bots[bot.0];
-        let id = start.config.shard;
-        let machine = ShardMachine::new(start.config, start.state, start.seed, it.clock(now));
-        let index = it.shards.len();
-        it.shards.push(ShardSlot {
-            id,
-            machine,
-            line: None,
-            wake_at: None,
-            coming: None,
-            congested: false,
-            acknowledged: None,
-            stopped: false,
-        });
-        it.by_number.insert(id.number(), index);
-        it.mail.add();
-        self.queue.put(now, Due::StartShard(bot, index));
-    }
-
-    pub(super) fn wake_shard(&mut self, bot: BotId, index: usize) {
-        let now = self.now;
-        let it = &mut self.bots[bot.0];
-        let clock = it.clock(now);
-        let slot = &mut it.shards[index];
-        if slot.coming.is_some_and(|coming| coming <= now) {
-            slot.coming = None;
-        }
-        if slot.wake_at.is_some_and(|at| at <= clock) {
-            slot.wake_at = None;
-            let handled = self.bots[bot.0].mail.handled(index);
-            self.acknowledge(bot, index, handled);
-            let wall = Some(self.wall);
-            self.shard_input(bot, index, Input::Tick { wall });
-        } else {
-            self.set_alarm(bot, index);
-        }
-    }
-
-    fn set_alarm(&mut self, bot: BotId, index: usize) {
-        let it = &mut self.bots[bot.0];
-        let slot = &mut it.shards[index];
-        if let Some(at) = slot.wake_at.map(|at| at + it.behind)
-            && slot.coming.is_none_or(|coming| at < coming)
-        {
-            slot.coming = Some(at);
-            self.queue.put(at, Due::WakeShard(bot, index));
-        }
-    }
-
-    /// Tells a shard what its consumer has handled.
-    pub(super) fn acknowledge(&mut self, bot: BotId, index: usize, handled: Option<EventId>) {
-        let slot = &mut self.bots[bot.0].shards[index];
-        if let Some(id) = handled.filter(|_| handled != slot.acknowledged) {
-            slot.acknowledged = handled;
-            self.shard_input(bot, index, Input::Acknowledged(id));
-        }
-    }
-
-    /// Tells the fleet what a shard's next life would go on from.
-    pub(super) fn report_state(&mut self, bot: BotId, index: usize) {
-        let handled = self.bots[bot.0].mail.handled(index);
-        self.acknowledge(bot, index, handled);
-        let state = self.bots[bot.0].shards[index].machine.state();
-        let report = ShardReport::State { state };
-        self.queue.put(self.now, Due::Report(bot, index, report));
-    }
-
-    /// Tells a shard's machine something and does what it says; then lets it read on.
-    pub(super) fn shard_input(&mut self, bot: BotId, index: usize, input: Input) {
-        self.drive(bot, index, input);
-        while let Some(input) = self.read_line(bot, index) {
-            self.drive(bot, index, input);
-        }
-    }
-
-    fn drive(&mut self, bot: BotId, index: usize, input: Input) {
-        let now = self.now;
-        let mut next = Some(input);
-        let was = self.bots[bot.0].shards[index].machine.phase();
-        while let Some(input) = next.take() {
-            let it = &mut self.bots[bot.0];
-            let clock = it.clock(now);
-            if let Err(misuse) = it.shards[index].machine.handle(clock, input) {
-                it.story
-                    .misuse
-                    .push(format!("shard {}: {misuse}", it.shards[index].id));
-            }
-            let (wait, full) = self.drain(bot, index);
-            let it = &mut self.bots[bot.0];
-            let slot = &mut it.shards[index];
-            slot.wake_at = until(wait);
-            let buffered = slot.machine.buffer_memory();
-            it.story.most_buffered = it.story.most_buffered.max(buffered);
-            if full && !slot.congested {
-                slot.congested = true;
-                it.paused += 1;
-                let from = now - self.base;
-                it.story.congested.push((slot.id, Span { from, to: None }));
-                next = Some(Input::Congested(true));
-            } else if wait == Wait::Stopped && !std::mem::replace(&mut slot.stopped, true) {
-                // Whatever still comes must not stir it.
-                next = Some(Input::Tick {
-                    wall: Some(self.wall),
-                });
-            }
-        }
-        let it = &mut self.bots[bot.0];
-        let phase = it.shards[index].machine.phase();
-        if phase != was {
-            it.live += usize::from(phase == Phase::Live);
-            it.live -= usize::from(was == Phase::Live);
-        }
-        self.set_alarm(bot, index);
-    }
-
-    /// Carries out what a shard's machine wants; whether its mailbox is full.
-    fn drain(&mut self, bot: BotId, index: usize) -> (Wait, bool) {
-        let now = self.now;
-        let mut full = false;
-        let mut drained = 0;
-        loop {
-            let it = &mut self.bots[bot.0];
-            let slot = &mut it.shards[index];
-            let id = slot.id;
-            let action = slot.machine.poll();
-            if slot.stopped && !matches!(action, Action::Wait(_) | Action::Answer { .. }) {
-                it.story.after_stop.push(format!("shard {id}: {action:?}"));
-                if it.story.after_stop.len() > 100 {
-                    return (Wait::Stopped, full);
-                }
-                continue;
-            }
-            let report = ShardReport::from_action(&action);
-            match action {
-                Action::Emit(event) => {
-                    drained += 1;
-                    let event = event.into_owned();
-                    full |= self.emit(bot, index, event);
-                }
-                Action::Connect { conn, url, .. } => self.dial(bot, index, conn, url),
-                Action::Send { conn, text } => self.client_sends(bot, index, conn, &text),
-                Action::Close { conn, code, reason } => {
-                    self.client_closes(bot, index, conn, code.get(), reason);
-                }
-                Action::Abort { conn } => self.client_aborts(bot, index, conn),
-                Action::Wait(wait) => {
-                    let story = &mut self.bots[bot.0].story;
-                    story.most_drained = story.most_drained.max(drained);
-                    return (wait, full);
-                }
-                _ => {}
-            }
-            if let Some(report) = report {
-                self.queue.put(now, Due::Report(bot, index, report));
-            }
-        }
-    }
-
-    fn emit(&mut self, bot: BotId, index: usize, event: Event<'static>) -> bool {
-        let it = &mut self.bots[bot.0];
-        let id = it.shards[index].id;
-        if let Event::Dispatch(dispatch) = &event {
-            // Its `Debug` must not show what the body of a dispatch may repeat, so the name is enough.
-            it.leak(dispatch.name(), "a dispatch's name");
-        } else {
-            let shown = format!("{event:?}");
-            it.leak(&shown, "an event");
-            self.note(|| format!("bot {} shard {id}: {shown}", bot.0));
-        }
-        let it = &mut self.bots[bot.0];
-        let put = it.mail.put(index, event);
-        it.story.most_mail = it.story.most_mail.max(it.mail.len(index));
-        if let Put::Dropped(id) = put {
-            it.story.dropped.push(id);
-        }
-        self.rouse_consumer(bot);
-        matches!(put, Put::Full)
-    }
-
     pub(super) fn rouse_consumer(&mut self, bot: BotId) {
         self.count_waiting(bot);
         let it = &mut self.bots[bot.0];
@@ -426,12 +394,14 @@ impl World {
             if it.consumer == Consumer::Pauses {
                 break;
             }
-            let Some(event) = it.mail.take() else { break };
+            let Some((life, event)) = it.mail.take() else {
+                break;
+            };
             let event = TakenEvent::new(event, keep);
             if let Some((id, name)) = event.dispatch() {
                 took.push((id, name.to_owned()));
             }
-            it.story.taken.push(Taken { at, event });
+            it.story.taken.push(Taken { at, life, event });
             if let Consumer::Every(pause) = it.consumer {
                 every = Some(pause);
                 break;
@@ -465,13 +435,12 @@ impl World {
             if slot.congested && it.mail.has_room(index) {
                 slot.congested = false;
                 it.paused -= 1;
-                let id = slot.id;
                 if let Some((_, span)) = it
                     .story
                     .congested
                     .iter_mut()
                     .rev()
-                    .find(|(of, _)| *of == id)
+                    .find(|(of, _)| *of == index)
                 {
                     span.to = Some(at);
                 }
@@ -494,7 +463,25 @@ impl World {
     }
 }
 
-fn until(wait: Wait) -> Option<Instant> {
+fn is_an_end(input: &FleetInput) -> bool {
+    let FleetInput::Report { report, .. } = input else {
+        return false;
+    };
+    matches!(report, ShardReport::Stopped { .. })
+}
+
+/// Whoever asks a fleet that has stopped is answered all the same.
+fn is_an_answer(action: &FleetAction) -> bool {
+    matches!(
+        action,
+        FleetAction::Wait(_)
+            | FleetAction::Answer { .. }
+            | FleetAction::Done { .. }
+            | FleetAction::States { .. }
+    )
+}
+
+pub(super) fn until(wait: Wait) -> Option<Instant> {
     match wait {
         Wait::Until(at) => Some(at),
         _ => None,

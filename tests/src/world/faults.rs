@@ -36,7 +36,7 @@ impl World {
     #[must_use]
     pub fn line(&self, bot: BotId, shard: u32) -> Option<ConnId> {
         let bot = &self.bots[bot.0];
-        bot.shards[*bot.by_number.get(&shard)?].line
+        bot.shards[bot.index(shard)?].line
     }
 
     /// Nothing passes on a shard's line, one way or both, from now on; for so long, or without end.
@@ -226,7 +226,7 @@ impl World {
         let shards = &self.bots[bot.0].shards;
         shards
             .iter()
-            .filter(|slot| slot.machine.phase() == phase)
+            .filter(|slot| !slot.fallen && slot.machine.phase() == phase)
             .count()
     }
 }

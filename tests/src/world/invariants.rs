@@ -6,8 +6,8 @@
 //! | rule | says |
 //! |---|---|
 //! | 0 | nothing goes to the server that it would have to call wrong |
-//! | 1 | within a session each dispatch reaches the consumer once, in order, without a gap, over any number of resumes and processes; not what a mailbox was told to drop, nor the end of a session that was lost; after a crash again from what was acknowledged |
-//! | 2 | one Identify a bucket in 5 s as long as the delay varies by less than 150 ms; never more than the session-start limit; a session that can be resumed is not given up without a reason |
+//! | 1 | within a session each dispatch reaches a consumer once, in order, without a gap, over any number of resumes, lives of its shard and processes; not what a mailbox was told to drop, nor the end of a session that was lost; after a crash again from what was acknowledged; from a layout that takes over, what the old one has not delivered |
+//! | 2 | one Identify a bucket in 5 s as long as the delay varies by less than 150 ms, whatever the layout; never more than the session-start limit, and none before the bot's own gate opened; a session that can be resumed is not given up without a reason |
 //! | 3 | never over 120 payloads in 60 s of a connection; the first beat within one interval, each next one interval later at most |
 //! | 4 | a silent line is left in time; 4000 is what the client closes with, 1000 in a final stop only |
 //! | 5 | once nothing is wrong any more all shards are up in bounded time; after a fatal close code nobody dials again |
@@ -29,9 +29,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
-use shardwright_core::{Event, ShardId};
+use shardwright_core::Event;
 
-use super::{BotStory, LineStory};
+use super::{BotStory, Life, LineStory};
 use crate::server::{ConnId, LogEntry, Seen, ServerConfig, Violation};
 
 /// How much two delays may differ where a rule counts on it.
@@ -133,8 +133,8 @@ fn manners(evidence: &Evidence<'_>, broken: &mut Vec<Broken>) {
     }
 }
 
-/// A shard of a bot process.
-type Owner = (usize, ShardId);
+/// A life of a shard in a bot process.
+type Owner = (usize, usize);
 
 impl<'w> Evidence<'w> {
     fn line(&self, id: ConnId) -> Option<&'w LineStory> {
@@ -142,12 +142,12 @@ impl<'w> Evidence<'w> {
         self.lines.get(index).filter(|line| line.id == id)
     }
 
-    /// The lines of each shard, in the order of their dials.
+    /// The lines of each life of a shard, in the order of their dials.
     fn by_owner(&self) -> BTreeMap<Owner, Vec<&'w LineStory>> {
         let mut owners = BTreeMap::<Owner, Vec<_>>::new();
         for line in self.lines {
             owners
-                .entry((line.bot.0, line.shard))
+                .entry((line.bot.0, line.life))
                 .or_default()
                 .push(line);
         }
@@ -159,18 +159,22 @@ impl<'w> Evidence<'w> {
         let mut conns = BTreeSet::new();
         for (index, bot) in self.bots.iter().enumerate() {
             for taken in &bot.taken {
-                if let Some(Event::Ready { shard, conn, .. } | Event::Resumed { shard, conn, .. }) =
-                    taken.event.notice()
+                if let (Some(life), Some(Event::Ready { conn, .. } | Event::Resumed { conn, .. })) =
+                    (taken.life, taken.event.notice())
                 {
-                    conns.insert((index, *shard, conn.get()));
+                    conns.insert((index, life, conn.get()));
                 }
             }
         }
         let lines = self.lines.iter();
         lines
-            .filter(|line| conns.contains(&(line.bot.0, line.shard, line.conn)))
+            .filter(|line| conns.contains(&(line.bot.0, line.life, line.conn)))
             .map(|line| line.id)
             .collect()
+    }
+
+    fn life(&self, (bot, life): Owner) -> Option<&'w Life> {
+        self.bots.get(bot)?.lives.get(life)
     }
 
     /// How long the bot's host slept between two times.
@@ -180,12 +184,12 @@ impl<'w> Evidence<'w> {
         spans.iter().map(|span| span.within(from, to)).sum()
     }
 
-    /// How long the shard had no room for more between two times.
-    fn congested(&self, (bot, shard): Owner, from: Duration, to: Duration) -> Duration {
+    /// How long a shard had no room for more between two times.
+    fn congested(&self, (bot, life): Owner, from: Duration, to: Duration) -> Duration {
         let spans = self.bots.get(bot).map(|bot| bot.congested.as_slice());
         let spans = spans.unwrap_or_default().iter();
         spans
-            .filter(|(of, _)| *of == shard)
+            .filter(|(of, _)| *of == life)
             .map(|(_, span)| span.within(from, to))
             .sum()
     }

@@ -67,8 +67,10 @@ impl World {
         it.leak(&url, "an address");
         let shard = it.shards[index].id;
         let id = LineId(self.line_stories.len() as u64 + 1);
-        self.line_stories
-            .push(LineStory::new(id, bot, shard, conn.get(), &url, at));
+        self.line_stories.push(LineStory {
+            life: index,
+            ..LineStory::new(id, bot, shard, conn.get(), &url, at)
+        });
         self.bots[bot.0].shards[index].line = Some(id);
         self.note(|| format!("bot {} shard {shard}: line {} dials {url}", bot.0, id.0));
         let (host, target) = split(&url);

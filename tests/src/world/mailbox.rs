@@ -4,8 +4,11 @@
 //! full box pauses its shard, and half of it free lets the shard go on.
 
 use std::collections::VecDeque;
+use std::time::Instant;
 
-use shardwright_core::{Event, EventId};
+use shardwright_core::{Event, EventId, Overlap};
+
+use super::swap::{Muted, Swap};
 
 /// What happens when the consumer is too slow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,6 +31,18 @@ struct Mailbox {
     full: bool,
     withdrawn: bool,
     handled: Option<EventId>,
+    /// The last that the consumer was given.
+    given: Option<EventId>,
+    /// Of a layout that has not taken over yet.
+    muted: Option<Muted>,
+    /// Of one that has.
+    is_new: bool,
+}
+
+impl Mailbox {
+    fn is_over(&self, limit: usize, byte_limit: usize) -> bool {
+        self.waiting.len() >= limit || self.bytes >= byte_limit
+    }
 }
 
 #[derive(Debug, Default)]
@@ -38,6 +53,7 @@ pub(super) struct Mailboxes {
     last: Option<Event<'static>>,
     count: u64,
     in_hand: Option<(usize, EventId)>,
+    swap: Swap,
     /// The last event was taken: what still comes is thrown away.
     ended: bool,
     limit: usize,
@@ -63,8 +79,56 @@ impl Mailboxes {
         }
     }
 
-    pub(super) fn add(&mut self) {
-        self.boxes.push(Mailbox::default());
+    pub(super) fn add(&mut self, muted: bool) {
+        self.boxes.push(Mailbox {
+            muted: muted.then(Muted::default),
+            ..Mailbox::default()
+        });
+    }
+
+    /// From now on what is delivered is remembered, for a swap.
+    pub(super) fn prepare_swap(&mut self) {
+        self.swap = Swap::Prepared(Overlap::new());
+    }
+
+    pub(super) fn abandon_swap(&mut self) {
+        self.swap = Swap::None;
+    }
+
+    /// The shards that were muted take over.
+    pub(super) fn swap(&mut self, now: Instant) {
+        let Swap::Prepared(overlap) = std::mem::take(&mut self.swap) else {
+            return;
+        };
+        self.swap = Swap::Done(overlap, now);
+        let mut kept = Vec::new();
+        for (index, mailbox) in self.boxes.iter_mut().enumerate() {
+            match mailbox.muted.take() {
+                Some(muted) => {
+                    mailbox.is_new = true;
+                    kept.extend(muted.latest(now).map(|(event, size)| (index, event, size)));
+                }
+                None => mailbox.withdrawn = true,
+            }
+        }
+        for (index, event, size) in kept {
+            if let Event::Dispatch(dispatch) = &event
+                && self.swap.leaves_out(now, dispatch, true)
+            {
+                continue;
+            }
+            self.keep(index, event, size);
+        }
+    }
+
+    fn keep(&mut self, shard: usize, event: Event<'static>, size: usize) {
+        let mailbox = &mut self.boxes[shard];
+        if mailbox.waiting.is_empty() {
+            self.turns.push_back(shard);
+        }
+        self.count += 1;
+        mailbox.bytes += size;
+        mailbox.waiting.push_back((self.count, event, size));
     }
 
     pub(super) fn len(&self, shard: usize) -> usize {
@@ -73,7 +137,7 @@ impl Mailboxes {
             .map_or(0, |mailbox| mailbox.waiting.len())
     }
 
-    pub(super) fn put(&mut self, shard: usize, event: Event<'static>) -> Put {
+    pub(super) fn put(&mut self, now: Instant, shard: usize, event: Event<'static>) -> Put {
         if self.ended {
             return Put::Ignored;
         }
@@ -81,25 +145,36 @@ impl Mailboxes {
         let Some(mailbox) = self.boxes.get_mut(shard) else {
             return Put::Ignored;
         };
-        let over =
-            |mailbox: &Mailbox| mailbox.waiting.len() >= limit || mailbox.bytes >= byte_limit;
+        let over = mailbox.is_over(limit, byte_limit);
         let mut size = OVERHEAD;
         match &event {
-            Event::Dispatch(_) if mailbox.withdrawn => return Put::Ignored,
-            Event::Dispatch(dispatch) if over(mailbox) && overflow == Overflow::DropNewest => {
-                return Put::Dropped(dispatch.id());
+            Event::Dispatch(dispatch) => {
+                size += dispatch.data().len();
+                if mailbox.withdrawn {
+                    return Put::Ignored;
+                }
+                if let Some(muted) = &mut mailbox.muted {
+                    muted.keep(now, event, size, byte_limit);
+                    return Put::Ignored;
+                }
+                if over && overflow == Overflow::DropNewest {
+                    return Put::Dropped(dispatch.id());
+                }
+                if self.swap.leaves_out(now, dispatch, mailbox.is_new) {
+                    return Put::Ignored;
+                }
             }
-            Event::Dispatch(dispatch) => size += dispatch.data().len(),
-            Event::Heartbeat { .. } if over(mailbox) => return Put::Ignored,
+            Event::GuildsLoaded { .. } => {
+                if let Some(muted) = &mut mailbox.muted {
+                    muted.loaded = true;
+                }
+            }
+            Event::Heartbeat { .. } if over => return Put::Ignored,
             _ => {}
         }
-        if mailbox.waiting.is_empty() {
-            self.turns.push_back(shard);
-        }
-        self.count += 1;
-        mailbox.bytes += size;
-        mailbox.waiting.push_back((self.count, event, size));
-        mailbox.full |= over(mailbox);
+        self.keep(shard, event, size);
+        let mailbox = &mut self.boxes[shard];
+        mailbox.full |= mailbox.is_over(limit, byte_limit);
         if mailbox.full && overflow == Overflow::Pause {
             Put::Full
         } else {
@@ -127,7 +202,9 @@ impl Mailboxes {
     }
 
     /// The consumer asks for an event, and so says that it is done with the one before.
-    pub(super) fn take(&mut self) -> Option<Event<'static>> {
+    ///
+    /// With it, whose box it was in; none for those of the whole bot.
+    pub(super) fn take(&mut self) -> Option<(Option<usize>, Event<'static>)> {
         if let Some((shard, id)) = self.in_hand.take()
             && let Some(mailbox) = self.boxes.get_mut(shard)
         {
@@ -141,12 +218,12 @@ impl Mailboxes {
                     .is_some_and(|(number, ..)| number <= after)
             };
             if !self.boxes.iter().any(earlier) {
-                return self.of_bot.pop_front().map(|(_, event)| event);
+                return self.of_bot.pop_front().map(|(_, event)| (None, event));
             }
         }
         let Some(shard) = self.turns.pop_front() else {
             self.ended |= self.last.is_some();
-            return self.last.take();
+            return self.last.take().map(|event| (None, event));
         };
         let mailbox = self.boxes.get_mut(shard)?;
         let (_, event, size) = mailbox.waiting.pop_front()?;
@@ -159,8 +236,9 @@ impl Mailboxes {
         }
         if let Event::Dispatch(dispatch) = &event {
             self.in_hand = Some((shard, dispatch.id()));
+            mailbox.given = Some(dispatch.id());
         }
-        Some(event)
+        Some((Some(shard), event))
     }
 
     pub(super) fn has_room(&self, shard: usize) -> bool {
@@ -173,10 +251,6 @@ impl Mailboxes {
 
     /// Takes back what the consumer was not given; the last it was given.
     pub(super) fn withdraw(&mut self, shard: usize) -> Option<EventId> {
-        let in_hand = self
-            .in_hand
-            .filter(|(of, _)| *of == shard)
-            .map(|(_, id)| id);
         let mailbox = self.boxes.get_mut(shard)?;
         mailbox.withdrawn = true;
         mailbox
@@ -189,6 +263,6 @@ impl Mailboxes {
         if mailbox.waiting.is_empty() {
             self.turns.retain(|turn| *turn != shard);
         }
-        in_hand.or(mailbox.handled)
+        mailbox.given
     }
 }

@@ -33,23 +33,28 @@
 
 mod bots;
 mod builder;
+mod changes;
 mod faults;
+mod gate;
 pub mod invariants;
 mod lines;
 mod mailbox;
 mod network;
 mod queue;
 mod run;
+mod saving;
 mod serving;
+mod shards;
 mod story;
+mod swap;
 mod transcript;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
 
 use shardwright_core::{
-    Command, CommandId, Event, FleetConfig, FleetInput, IfNotReady, Intents, Phase, ShardState,
-    Shards, Stop, Token,
+    Command, CommandId, Event, FleetConfig, FleetInput, IfNotReady, Intents, Phase, ShardId,
+    ShardState, Shards, Stop, Token,
 };
 
 use crate::rng::Rng;
@@ -59,10 +64,12 @@ use crate::server::{ConnId, ServerMachine, Target};
 pub use bots::{BotSpec, Consumer};
 pub use builder::Builder;
 pub use faults::{HostClock, Vanish};
+pub use gate::Gate;
 pub use mailbox::Overflow;
 pub use network::{DialFate, Network, Way};
 pub use run::WorldError;
-pub use story::{BotStory, LineStory, Sent, Span, Taken, TakenEvent};
+pub use saving::Saved;
+pub use story::{BotStory, Life, LineStory, Sent, Span, Taken, TakenEvent};
 
 use bots::Bot;
 use lines::Line;
@@ -204,21 +211,32 @@ impl World {
     /// The names of the dispatches that a shard's consumer took.
     #[must_use]
     pub fn names(&self, bot: BotId, shard: u32) -> Vec<&str> {
-        self.dispatches(bot, shard).map(|(_, name)| name).collect()
+        let taken = self.bots[bot.0].shard(shard).into_iter();
+        taken
+            .flat_map(|shard| self.dispatches(bot, shard))
+            .map(|(_, name)| name)
+            .collect()
     }
 
     /// The sequence numbers of the dispatches that a shard's consumer took.
     #[must_use]
     pub fn sequence(&self, bot: BotId, shard: u32) -> Vec<u64> {
+        let shard = self.bots[bot.0].shard(shard);
+        shard.map_or_else(Vec::new, |shard| self.sequence_of(bot, shard))
+    }
+
+    /// The sequence numbers of the dispatches that the consumer took of a shard of whichever layout.
+    #[must_use]
+    pub fn sequence_of(&self, bot: BotId, shard: ShardId) -> Vec<u64> {
         self.dispatches(bot, shard).map(|(seq, _)| seq).collect()
     }
 
-    fn dispatches(&self, bot: BotId, shard: u32) -> impl Iterator<Item = (u64, &str)> {
+    fn dispatches(&self, bot: BotId, shard: ShardId) -> impl Iterator<Item = (u64, &str)> {
         self.story(bot)
             .taken
             .iter()
             .filter_map(|taken| taken.event.dispatch())
-            .filter(move |(id, _)| id.shard.number() == shard)
+            .filter(move |(id, _)| id.shard == shard)
             .map(|(id, name)| (id.seq, name))
     }
 
@@ -226,8 +244,7 @@ impl World {
     #[must_use]
     pub fn phase(&self, bot: BotId, shard: u32) -> Option<Phase> {
         let bot = &self.bots[bot.0];
-        let index = *bot.by_number.get(&shard)?;
-        Some(bot.shards[index].machine.phase())
+        Some(bot.shards[bot.index(shard)?].machine.phase())
     }
 
     /// How many shards of a bot are live.
@@ -241,7 +258,7 @@ impl World {
     pub fn all_live(&self, bot: BotId) -> bool {
         let bot = &self.bots[bot.0];
         let awake = bot.sleeps_until(self.now).is_none();
-        awake && bot.live > 0 && bot.live == bot.planned()
+        awake && bot.all_live()
     }
 
     /// Whether the bot has ended and its consumer knows.
@@ -262,12 +279,17 @@ impl World {
     /// What another process would need to go on from here: each shard's session as far as the consumer has
     /// handled its events.
     pub fn states(&mut self, bot: BotId) -> Vec<ShardState> {
-        for index in 0..self.bots[bot.0].shards.len() {
+        let present: Vec<usize> = self.bots[bot.0].by_id.values().copied().collect();
+        for index in present.iter().copied() {
             let handled = self.bots[bot.0].mail.handled(index);
             self.acknowledge(bot, index, handled);
         }
-        let shards = &self.bots[bot.0].shards;
-        shards.iter().map(|slot| slot.machine.state()).collect()
+        let it = &self.bots[bot.0];
+        let slots = present.into_iter().map(|index| &it.shards[index]);
+        slots
+            .filter(|slot| it.present.contains(&slot.id))
+            .map(|slot| slot.machine.state())
+            .collect()
     }
 
     /// Has a command sent; its answers are in the bot's [story](Self::story).

@@ -5,7 +5,8 @@ use std::collections::BinaryHeap;
 use std::time::Instant;
 
 use shardwright_core::{
-    FetchFault, GatewayInfo, GatewayRequest, ShardReport, ToShard, TransportFault,
+    ConnId as ClientConn, FetchFault, GatewayInfo, GatewayRequest, ShardId, ShardReport, ToShard,
+    TransportFault,
 };
 
 use super::BotId;
@@ -60,6 +61,10 @@ pub(super) enum Due {
     Tell(BotId, usize, ToShard),
     /// The consumer asks for an event.
     Take(BotId),
+    /// What the gate of a bot says to a shard on a connection, if nobody has left since.
+    GateAnswers(BotId, ShardId, ClientConn, u64),
+    /// A bot stores its run, if it is time.
+    Save(BotId),
     RestAsked(BotId, GatewayRequest),
     RestAnswered(BotId, Box<Result<GatewayInfo, FetchFault>>),
 }

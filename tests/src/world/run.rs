@@ -210,8 +210,13 @@ impl World {
                 self.fleet_input(bot, FleetInput::Report { shard, report });
             }
             Due::Tell(bot, index, message) => {
-                if matches!(message, ToShard::Stop(Stop::Keep)) {
-                    self.withdraw(bot, index);
+                if let ToShard::Stop(how) = message {
+                    let at = self.time();
+                    let life = &mut self.bots[bot.0].story.lives[index];
+                    life.told.get_or_insert((at, how));
+                    if how == Stop::Keep {
+                        self.withdraw(bot, index);
+                    }
                 }
                 match message.into_input() {
                     Some(input) => self.shard_input(bot, index, input),
@@ -221,7 +226,17 @@ impl World {
             }
             Due::Take(bot) => self.take(bot),
             Due::RestAsked(bot, request) => self.answer_rest(bot, &request),
-            Due::RestAnswered(bot, result) => self.fleet_input(bot, FleetInput::Fetched(*result)),
+            Due::RestAnswered(bot, result) => {
+                if let Ok(info) = result.as_ref() {
+                    let known = (self.time(), info.session_start_limit.max_concurrency);
+                    self.bots[bot.0].story.max_concurrency.push(known);
+                }
+                self.fleet_input(bot, FleetInput::Fetched(*result));
+            }
+            Due::GateAnswers(bot, shard, conn, serial) => {
+                self.gate_answers(bot, shard, conn, serial);
+            }
+            Due::Save(bot) => self.ask_what_to_save(bot),
         }
     }
 
@@ -242,6 +257,8 @@ impl World {
             | Due::Report(bot, ..)
             | Due::Tell(bot, ..)
             | Due::Take(bot)
+            | Due::GateAnswers(bot, ..)
+            | Due::Save(bot)
             | Due::RestAnswered(bot, _) => Some(*bot),
         }
     }

@@ -1,9 +1,12 @@
 //! What is kept of a run for those who look at it afterwards: what each consumer got, and what each
 //! connection went through, as the world saw it and not as the client tells it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use shardwright_core::{Answer, CommandId, Event, EventId, ShardId, ShardLimits, ShardState, Stop};
+use shardwright_core::{
+    Answer, CommandId, Event, EventId, FleetError, ShardId, ShardLimits, ShardState, Stop,
+};
 
 use super::BotId;
 use super::mailbox::Overflow;
@@ -15,6 +18,8 @@ use crate::server::{ConnId, digest};
 pub struct Taken {
     /// When, since the world began.
     pub at: Duration,
+    /// Of which of the bot's [lives](BotStory::lives); none if of the whole bot.
+    pub life: Option<usize>,
     /// What.
     pub event: TakenEvent,
 }
@@ -80,8 +85,8 @@ impl TakenEvent {
 pub struct BotStory {
     /// When it began.
     pub began: Duration,
-    /// The sessions it was given.
-    pub given: Vec<ShardState>,
+    /// Its shards, in the order in which they started. One that starts again has another life.
+    pub lives: Vec<Life>,
     /// When its process vanished, if it did.
     pub crashed: Option<Duration>,
     /// Whether it was told to stop, and how.
@@ -89,9 +94,23 @@ pub struct BotStory {
     /// What its consumer took, in order.
     pub taken: Vec<Taken>,
     /// Dispatches that a full mailbox dropped.
-    pub dropped: Vec<EventId>,
+    pub dropped: Vec<(usize, EventId)>,
     /// What became of commands.
     pub answers: Vec<(CommandId, Answer)>,
+    /// How changes to its shards went, and when that was known.
+    pub done: BTreeMap<CommandId, (Duration, Result<(), FleetError>)>,
+    /// States that were asked for, and when they were known.
+    pub states: BTreeMap<CommandId, (Duration, Vec<ShardState>)>,
+    /// When new layouts took over from old ones.
+    pub swapped: Vec<Duration>,
+    /// How many Identifies of other buckets Discord allowed at once, and since when that was known.
+    pub max_concurrency: Vec<(Duration, u32)>,
+    /// Whether turns to identify wait at a gate.
+    pub gated: bool,
+    /// How often it was asked.
+    pub gate_asked: usize,
+    /// When it opened, for which shard and connection.
+    pub gate_opened: Vec<(Duration, ShardId, u32)>,
     /// Places the token turned up in where it should not.
     pub leaks: Vec<String>,
     /// What the machines called misuse.
@@ -100,8 +119,8 @@ pub struct BotStory {
     pub after_stop: Vec<String>,
     /// When its host slept.
     pub slept: Vec<Span>,
-    /// When reading from which shard paused for want of room.
-    pub congested: Vec<(ShardId, Span)>,
+    /// When reading in which life paused for want of room.
+    pub congested: Vec<(usize, Span)>,
     /// The most events that waited in one mailbox.
     pub most_mail: usize,
     /// What a mailbox may hold.
@@ -120,6 +139,45 @@ pub struct BotStory {
     pub stays_on_host: bool,
     /// The deadlines and sizes it was given.
     pub limits: ShardLimits,
+}
+
+/// One life of a shard in a bot process, from its start on.
+#[derive(Clone, Debug)]
+#[allow(clippy::exhaustive_structs)]
+pub struct Life {
+    /// Which shard's.
+    pub shard: ShardId,
+    /// When it began.
+    pub began: Duration,
+    /// What it went on from.
+    pub given: Option<ShardState>,
+    /// It began beside an old layout, unheard.
+    pub muted: bool,
+    /// When it took over then.
+    pub heard: Option<Duration>,
+    /// When it was told to stop, and how.
+    pub told: Option<(Duration, Stop)>,
+    /// When what drove it was gone, as by a panic, and what it left.
+    pub fell: Option<(Duration, ShardState)>,
+    /// When it was known to be none of the bot's any more.
+    pub let_go: Option<Duration>,
+}
+
+impl Life {
+    /// The usual one.
+    #[must_use]
+    pub fn new(shard: ShardId, began: Duration, given: Option<ShardState>) -> Self {
+        Self {
+            shard,
+            began,
+            given,
+            muted: false,
+            heard: None,
+            told: None,
+            fell: None,
+            let_go: None,
+        }
+    }
 }
 
 /// From when to when; without an end it lasts.
@@ -151,6 +209,8 @@ pub struct LineStory {
     pub bot: BotId,
     /// Which shard's.
     pub shard: ShardId,
+    /// In which of its bot's [lives](BotStory::lives).
+    pub life: usize,
     /// The client's number of it.
     pub conn: u32,
     /// What was dialled.
@@ -190,6 +250,7 @@ impl LineStory {
             id,
             bot,
             shard,
+            life: 0,
             conn,
             url: url.to_owned(),
             dialled,

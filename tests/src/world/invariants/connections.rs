@@ -108,7 +108,7 @@ fn beats(
     interval: Duration,
     broken: &mut Vec<Broken>,
 ) {
-    let owner = (line.bot.0, line.shard);
+    let owner = (line.bot.0, line.life);
     let end = left(line).unwrap_or(evidence.end);
     let mut last = hello;
     let beats = line
@@ -151,7 +151,7 @@ fn silence(
     };
     let until = left(line).unwrap_or(evidence.end);
     let slept = evidence.slept(line.bot.0, since, until);
-    let congested = evidence.congested((line.bot.0, line.shard), since, until);
+    let congested = evidence.congested((line.bot.0, line.life), since, until);
     let mut allowed = patience + slept + congested + SLACK;
     if !slept.is_zero() {
         allowed += PROBE;
@@ -169,7 +169,12 @@ fn silence(
 fn code(evidence: &Evidence<'_>, line: &LineStory, broken: &mut Vec<Broken>) {
     let Some((at, code)) = line.close else { return };
     let stop = evidence.bots[line.bot.0].stop;
-    let final_stop = stop.is_some_and(|(asked, how)| how == Stop::Final && asked <= at);
+    // One that makes way for another layout is told alone.
+    let told = evidence
+        .life((line.bot.0, line.life))
+        .and_then(|life| life.told);
+    let is_final = |(asked, how): (Duration, Stop)| how == Stop::Final && asked <= at;
+    let final_stop = stop.into_iter().chain(told).any(is_final);
     let wanted = if final_stop {
         code == 1000 || code == 4000
     } else {

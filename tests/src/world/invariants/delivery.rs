@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use shardwright_core::{Event, EventId, ShardId};
+use shardwright_core::{Event, EventId, Overlap};
 
-use super::{Broken, Evidence, breach};
+use super::{Broken, Evidence, Owner, breach};
 use crate::server::{ConnId, Seen};
-use crate::world::{BotStory, TakenEvent};
+use crate::world::{Taken, TakenEvent};
 
 /// What was given this long before the end may still be on its way.
 const ON_THE_WAY: Duration = Duration::from_secs(10);
@@ -44,209 +44,267 @@ pub(super) fn check(evidence: &Evidence<'_>, broken: &mut Vec<Broken>) {
         if let (Seen::Damaged { seq: Some(seq) }, Some(line)) =
             (&entry.what, entry.conn.and_then(|conn| evidence.line(conn)))
         {
-            damaged.insert((line.bot.0, line.shard, *seq));
+            damaged.insert(((line.bot.0, line.life), *seq));
         }
     }
-    let mut furthest = BTreeMap::new();
-    for (index, bot) in evidence.bots.iter().enumerate() {
-        let mut reader = Reader {
-            evidence,
-            index,
-            bot,
-            given: &given,
-            damaged: &damaged,
-            names: names(bot),
-            dropped: bot.dropped.iter().copied().collect(),
-            last: BTreeMap::new(),
-            up: BTreeMap::new(),
-            attached: &attached,
-        };
-        reader.start(&furthest, broken);
-        reader.read(broken);
-        reader.finish(broken);
-        for (session, seq) in reader.last {
-            let so_far = furthest.entry(session).or_insert(0);
-            *so_far = seq.max(*so_far);
-        }
+    let mut reader = Reader {
+        evidence,
+        given: &given,
+        damaged: &damaged,
+        attached: &attached,
+        lives: names(evidence),
+        furthest: BTreeMap::new(),
+        again: BTreeMap::new(),
+    };
+    for step in steps(evidence) {
+        reader.step(&step, broken);
     }
+    reader.finish(broken);
 }
 
-/// Discord's name of each of a process's sessions.
-fn names(bot: &BotStory) -> BTreeMap<(ShardId, u32), String> {
-    let mut names = BTreeMap::new();
-    for state in &bot.given {
-        if let Some(id) = &state.session_id {
-            names.insert((state.shard, 1), id.clone());
+/// The lives with Discord's names of their sessions: READY itself is taken before the event that says it.
+fn names(evidence: &Evidence<'_>) -> BTreeMap<Owner, Reading> {
+    let mut lives = BTreeMap::<Owner, Reading>::new();
+    for (index, bot) in evidence.bots.iter().enumerate() {
+        for taken in &bot.taken {
+            if let (
+                Some(life),
+                Some(Event::Ready {
+                    session,
+                    session_id,
+                    ..
+                }),
+            ) = (taken.life, taken.event.notice())
+            {
+                let names = &mut lives.entry((index, life)).or_default().names;
+                names.insert(*session, session_id.clone());
+            }
         }
     }
-    for taken in &bot.taken {
-        if let Some(Event::Ready {
-            shard,
-            session,
-            session_id,
-            ..
-        }) = taken.event.notice()
-        {
-            names.insert((*shard, *session), session_id.clone());
+    lives
+}
+
+/// What happened to consumers.
+enum Step<'e> {
+    Taken(Owner, &'e Taken),
+    Begins(Owner),
+    Crashed(usize),
+}
+
+/// In the order of time.
+fn steps<'e>(evidence: &Evidence<'e>) -> impl Iterator<Item = Step<'e>> {
+    let mut steps = Vec::new();
+    for (index, bot) in evidence.bots.iter().enumerate() {
+        // What is taken at the moment of a hand-over was taken before it.
+        for taken in &bot.taken {
+            if let Some(life) = taken.life {
+                steps.push(((taken.at, 0), Step::Taken((index, life), taken)));
+            }
+        }
+        if let Some(at) = bot.crashed {
+            steps.push(((at, 1), Step::Crashed(index)));
+        }
+        for (life, begun) in bot.lives.iter().enumerate() {
+            steps.push(((begun.began, 2), Step::Begins((index, life))));
         }
     }
-    names
+    steps.sort_by_key(|(order, _)| *order);
+    steps.into_iter().map(|(_, step)| step)
+}
+
+/// What a life of a shard has given its consumer.
+#[derive(Default)]
+struct Reading {
+    begun: bool,
+    /// Discord's name of each of its sessions.
+    names: BTreeMap<u32, String>,
+    /// The last that was taken, by session.
+    last: BTreeMap<String, u64>,
+    /// The session that is up, and the client's number of its connection.
+    up: Option<(String, u32, u32)>,
 }
 
 struct Reader<'e> {
     evidence: &'e Evidence<'e>,
-    index: usize,
-    bot: &'e BotStory,
     given: &'e BTreeMap<&'e str, Given>,
-    /// What was damaged on its way, in whichever session of a shard.
-    damaged: &'e BTreeSet<(usize, ShardId, u64)>,
-    names: BTreeMap<(ShardId, u32), String>,
-    dropped: BTreeSet<EventId>,
-    /// The last that the consumer took, by session.
-    last: BTreeMap<String, u64>,
-    /// The session of each shard that is up, and the client's number of its connection.
-    up: BTreeMap<ShardId, (String, u32, u32)>,
+    /// What was damaged on its way, in whichever session of a life.
+    damaged: &'e BTreeSet<(Owner, u64)>,
     /// The connection that each session has at the server.
     attached: &'e BTreeMap<&'e str, ConnId>,
+    lives: BTreeMap<Owner, Reading>,
+    /// The last of each session that any consumer took.
+    furthest: BTreeMap<String, u64>,
+    /// Up to where a session may be taken again: it was in the hands of a process that crashed.
+    again: BTreeMap<String, u64>,
 }
 
 impl Reader<'_> {
-    /// A process goes on where the one before was acknowledged, which is never ahead of what was taken.
-    fn start(&mut self, furthest: &BTreeMap<String, u64>, broken: &mut Vec<Broken>) {
-        for state in &self.bot.given {
-            let (Some(id), Some(seq)) = (&state.session_id, state.seq) else {
-                continue;
-            };
-            let taken = furthest.get(id).copied();
-            if let Some(taken) = taken.filter(|taken| *taken < seq && !self.bot.filtered) {
-                let what = format!("a state names {seq}, only {taken} was taken of {id}");
-                breach(broken, 1, self.bot.began, what);
+    fn step(&mut self, step: &Step<'_>, broken: &mut Vec<Broken>) {
+        match *step {
+            Step::Taken(owner, taken) => {
+                self.begin(owner, broken);
+                self.read(owner, taken, broken);
             }
-            self.last.insert(id.clone(), seq);
+            Step::Begins(owner) => self.begin(owner, broken),
+            Step::Crashed(bot) => {
+                let lives = self.lives.range((bot, 0)..(bot + 1, 0));
+                for session in lives.flat_map(|(_, life)| life.last.keys()) {
+                    let so_far = self.furthest.get(session).copied().unwrap_or(0);
+                    self.again.insert(session.clone(), so_far);
+                }
+            }
         }
     }
 
-    fn read(&mut self, broken: &mut Vec<Broken>) {
-        for taken in &self.bot.taken {
-            match &taken.event {
-                TakenEvent::Dispatch {
-                    id, digest, name, ..
-                } => {
-                    self.dispatch(taken.at, *id, name, *digest, broken);
+    /// A life goes on where the one before was acknowledged, which is never ahead of what was taken.
+    fn begin(&mut self, owner: Owner, broken: &mut Vec<Broken>) {
+        let reading = self.lives.entry(owner).or_default();
+        if std::mem::replace(&mut reading.begun, true) {
+            return;
+        }
+        let begun = self.evidence.life(owner);
+        let state = begun.and_then(|life| Some((life.began, life.given.as_ref()?)));
+        let Some((began, state)) = state else { return };
+        let (Some(id), Some(seq)) = (&state.session_id, state.seq) else {
+            return;
+        };
+        reading.names.insert(1, id.clone());
+        reading.last.insert(id.clone(), seq);
+        let taken = self.furthest.get(id).copied();
+        let filtered = self.evidence.bots[owner.0].filtered;
+        if let Some(taken) = taken.filter(|taken| *taken < seq && !filtered) {
+            let what = format!("a state names {seq}, only {taken} was taken of {id}");
+            breach(broken, 1, began, what);
+        }
+    }
+
+    fn read(&mut self, owner: Owner, taken: &Taken, broken: &mut Vec<Broken>) {
+        let reading = self.lives.entry(owner).or_default();
+        match &taken.event {
+            TakenEvent::Dispatch {
+                id, digest, name, ..
+            } => self.dispatch(owner, taken.at, *id, name, *digest, broken),
+            TakenEvent::Notice(Event::SessionLost {
+                session, last_seq, ..
+            }) => {
+                reading.up = None;
+                let Some(name) = reading.names.get(session).cloned() else {
+                    return;
+                };
+                // Told to stop, a runtime withdraws what was not taken.
+                let bot = self.evidence.bots[owner.0];
+                let told = self.evidence.life(owner).and_then(|life| life.told);
+                let mut told = bot.stop.into_iter().chain(told);
+                if !told.any(|(asked, _)| asked <= taken.at) {
+                    self.whole_up_to(&name, owner, *session, *last_seq, taken.at, broken);
                 }
-                TakenEvent::Notice(Event::SessionLost {
-                    shard,
-                    session,
-                    last_seq,
-                    ..
-                }) => {
-                    self.up.remove(shard);
-                    let Some(name) = self.names.get(&(*shard, *session)).cloned() else {
-                        continue;
-                    };
-                    // Told to stop, a runtime withdraws what was not taken.
-                    if self.bot.stop.is_some_and(|(asked, _)| asked <= taken.at) {
-                        continue;
-                    }
-                    self.whole_up_to(&name, *shard, *session, *last_seq, taken.at, broken);
-                }
-                TakenEvent::Notice(
-                    Event::Ready {
-                        shard,
-                        session,
-                        conn,
-                        ..
-                    }
-                    | Event::Resumed {
-                        shard,
-                        session,
-                        conn,
-                        ..
-                    },
-                ) => {
-                    if let Some(name) = self.names.get(&(*shard, *session)) {
-                        let up = (name.clone(), *session, conn.get());
-                        self.up.insert(*shard, up);
-                    }
-                }
-                TakenEvent::Notice(Event::Disconnected { shard, .. }) => {
-                    self.up.remove(shard);
-                }
-                TakenEvent::Notice(_) => {}
             }
+            TakenEvent::Notice(Event::Ready {
+                session,
+                conn,
+                session_id,
+                ..
+            }) => {
+                reading.up = Some((session_id.clone(), *session, conn.get()));
+            }
+            TakenEvent::Notice(Event::Resumed { session, conn, .. }) => {
+                let name = reading.names.get(session);
+                reading.up = name.map(|name| (name.clone(), *session, conn.get()));
+            }
+            TakenEvent::Notice(Event::Disconnected { .. }) => reading.up = None,
+            TakenEvent::Notice(_) => {}
         }
     }
 
     fn dispatch(
         &mut self,
+        owner: Owner,
         at: Duration,
         id: EventId,
         name: &str,
         digest: u64,
         broken: &mut Vec<Broken>,
     ) {
-        // READY is taken just before the event that names its session.
-        let Some(session) = self.names.get(&(id.shard, id.session)) else {
+        let reading = self.lives.entry(owner).or_default();
+        let Some(session) = reading.names.get(&id.session).cloned() else {
             return;
         };
         let Some(given) = self.given.get(session.as_str()) else {
             return;
         };
-        let (bot, seq) = (self.index, id.seq);
+        let (bot, seq) = (owner.0, id.seq);
         let here = || format!("bot {bot} took {name} {seq} of session {session}");
         match given.get(&seq) {
             None => breach(broken, 1, at, format!("{}, which was never given", here())),
-            Some((_, wanted))
-                if *wanted != digest && !self.damaged.contains(&(bot, id.shard, seq)) =>
-            {
+            Some((_, wanted)) if *wanted != digest && !self.damaged.contains(&(owner, seq)) => {
                 breach(broken, 1, at, format!("{} with another content", here()));
             }
             Some(_) => {}
         }
-        let last = self.last.get(session).copied().unwrap_or(0);
+        let last = reading.last.get(&session).copied().unwrap_or(0);
         if seq <= last {
             return breach(broken, 1, at, format!("{} after {last}", here()));
         }
-        let missing = given
-            .range(last + 1..seq)
-            .map(|(seq, _)| *seq)
-            .find(|seq| !self.dropped.contains(&EventId { seq: *seq, ..id }));
+        let furthest = self.furthest.entry(session.clone()).or_insert(0);
+        let again = self.again.get(&session).copied().unwrap_or(0);
+        if seq <= *furthest && seq > again {
+            return breach(broken, 1, at, format!("{} again", here()));
+        }
+        *furthest = seq.max(*furthest);
+        reading.last.insert(session.clone(), seq);
+        let missing = self.missing(owner, id.session, given.range(last + 1..seq));
         // What followed a damaged payload may have been taken for its rest.
-        let missing = missing
-            .filter(|seq| !(last..=*seq).any(|seq| self.damaged.contains(&(bot, id.shard, seq))));
-        if let Some(missing) = missing.filter(|_| !self.bot.filtered) {
+        let missing =
+            missing.filter(|seq| !(last..=*seq).any(|seq| self.damaged.contains(&(owner, seq))));
+        if let Some(missing) = missing {
             let what = format!("{} but not {missing}; the last was {last}", here());
             breach(broken, 1, at, what);
         }
-        self.last.insert(session.clone(), seq);
+    }
+
+    /// The first of these that should have been delivered.
+    fn missing<'g>(
+        &self,
+        owner: Owner,
+        session: u32,
+        mut given: impl Iterator<Item = (&'g u64, &'g (Duration, u64))>,
+    ) -> Option<u64> {
+        let bot = self.evidence.bots[owner.0];
+        let life = self.evidence.life(owner);
+        let muted = life.filter(|life| life.muted);
+        let missing = given.find(|(seq, (given, _))| {
+            // What the layout before has delivered is left out.
+            let before = muted.is_some_and(|life| {
+                life.heard
+                    .is_none_or(|heard| *given <= heard + Overlap::WINDOW)
+            });
+            let dropped = bot
+                .dropped
+                .iter()
+                .any(|(life, id)| (*life, id.session, id.seq) == (owner.1, session, **seq));
+            !before && !dropped
+        });
+        missing.map(|(seq, _)| *seq).filter(|_| !bot.filtered)
     }
 
     fn whole_up_to(
         &self,
         name: &str,
-        shard: ShardId,
+        owner: Owner,
         session: u32,
         until: u64,
         at: Duration,
         broken: &mut Vec<Broken>,
     ) {
-        let (Some(given), false) = (self.given.get(name), self.bot.filtered) else {
+        let Some(given) = self.given.get(name) else {
             return;
         };
-        let last = self.last.get(name).copied().unwrap_or(0);
-        let missing = given
-            .range(last + 1..=until.max(last + 1))
-            .map(|(seq, _)| *seq)
-            .filter(|seq| *seq <= until)
-            .find(|seq| {
-                !self.dropped.contains(&EventId {
-                    shard,
-                    session,
-                    seq: *seq,
-                })
-            });
-        if let Some(missing) = missing {
-            let bot = self.index;
+        let last = self.lives.get(&owner).and_then(|life| life.last.get(name));
+        let last = last.copied().unwrap_or(0);
+        let due = given.range(last + 1..=until.max(last + 1));
+        let due = due.filter(|(seq, _)| **seq <= until);
+        if let Some(missing) = self.missing(owner, session, due) {
+            let bot = owner.0;
             let what =
                 format!("bot {bot} was not given {missing} of session {name}; the last was {last}");
             breach(broken, 1, at, what);
@@ -256,18 +314,27 @@ impl Reader<'_> {
     /// In a run that ended in peace everything has arrived.
     fn finish(&self, broken: &mut Vec<Broken>) {
         let end = self.evidence.end;
-        let peace = self
-            .evidence
-            .calm
-            .is_some_and(|calm| calm + ON_THE_WAY * 6 < end);
-        if !peace || self.bot.crashed.is_some() || self.bot.stop.is_some() || self.bot.waiting > 0 {
+        let calm = self.evidence.calm;
+        if calm.is_none_or(|calm| calm + ON_THE_WAY * 6 >= end) {
             return;
         }
-        for (shard, (name, session, conn)) in &self.up {
+        for (owner, reading) in &self.lives {
+            let bot = self.evidence.bots[owner.0];
+            let life = self.evidence.life(*owner);
+            let over = life.is_some_and(|life| life.told.is_some() || life.fell.is_some());
+            if over || bot.crashed.is_some() || bot.stop.is_some() || bot.waiting > 0 {
+                continue;
+            }
+            let Some((name, session, conn)) = &reading.up else {
+                continue;
+            };
             // A Resume that was held up on a line since left takes the session there when it arrives.
-            let here = self.evidence.lines.iter().rev().find(|line| {
-                line.bot.0 == self.index && line.shard == *shard && line.conn == *conn
-            });
+            let here = self
+                .evidence
+                .lines
+                .iter()
+                .rev()
+                .find(|line| (line.bot.0, line.life) == *owner && line.conn == *conn);
             if here.map(|line| &line.id) != self.attached.get(name.as_str()) {
                 continue;
             }
@@ -276,7 +343,7 @@ impl Reader<'_> {
             };
             let due = given.iter().filter(|(_, (at, _))| *at + ON_THE_WAY < end);
             if let Some(until) = due.map(|(seq, _)| *seq).max() {
-                self.whole_up_to(name, *shard, *session, until, end, broken);
+                self.whole_up_to(name, *owner, *session, until, end, broken);
             }
         }
     }

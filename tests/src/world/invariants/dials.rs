@@ -88,7 +88,7 @@ fn addresses(evidence: &Evidence<'_>, broken: &mut Vec<Broken>) {
         let Some(line) = evidence.line(conn) else {
             continue;
         };
-        let owner = (line.bot.0, line.shard);
+        let owner = (line.bot.0, line.life);
         match &entry.what {
             Seen::Upgrade { listener, .. } => {
                 came_in.insert(conn, *listener);

@@ -3,19 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use shardwright_core::Event;
+use shardwright_core::{Event, ShardId};
 
 use super::{Broken, Evidence, breach};
 use crate::server::Seen;
-use crate::world::{BotStory, Overflow};
+use crate::world::{BotStory, Life, Overflow};
 
 /// The longest way back: the pause of a bot whose sessions kept failing, and its last tries.
 const RECOVERY: Duration = Duration::from_secs(35 * 60);
 /// How long a stop may take.
 const STOP: Duration = Duration::from_secs(30);
 const FATAL: [u16; 6] = [4004, 4010, 4011, 4012, 4013, 4014];
-/// 4010 concerns its shard alone.
-const SHARD_ONLY: u16 = 4010;
+/// 4010 concerns its shard alone, and 4011 its layout.
+const SHARD_ONLY: [u16; 2] = [4010, 4011];
 
 pub(super) fn check(evidence: &Evidence<'_>, broken: &mut Vec<Broken>) {
     fatal(evidence, broken);
@@ -61,7 +61,7 @@ fn fatal(evidence: &Evidence<'_>, broken: &mut Vec<Broken>) {
         let again = evidence.lines.iter().find(|other| {
             other.bot == line.bot
                 && other.dialled > at
-                && (code != SHARD_ONLY || other.shard == line.shard)
+                && (!SHARD_ONLY.contains(&code) || other.life == line.life)
         });
         if let Some(again) = again {
             let what = format!("line {}: dialled after close code {code}", again.id.0);
@@ -85,8 +85,13 @@ fn recovery(evidence: &Evidence<'_>, broken: &mut Vec<Broken>) {
             live.insert(conn);
         }
     }
-    for ((index, shard), lines) in evidence.by_owner() {
+    for ((index, life), lines) in evidence.by_owner() {
         let bot = evidence.bots[index];
+        let shard = lines[0].shard;
+        let life = evidence.life((index, life));
+        if life.is_some_and(|life| life.fell.is_some() || life.told.is_some()) {
+            continue;
+        }
         let over = |line: &&crate::world::LineStory| matches!(line.closed, Some((_, Some(code))) if FATAL.contains(&code));
         if bot.crashed.is_some()
             || bot.stop.is_some()
@@ -131,6 +136,11 @@ fn sizes(index: usize, bot: &BotStory, broken: &mut Vec<Broken>) {
 fn states(index: usize, bot: &BotStory, broken: &mut Vec<Broken>) {
     let mut left = BTreeMap::new();
     let mut begun = BTreeSet::new();
+    // The last life of each shard counts, and not if it was let go or never took over.
+    let lives = bot.lives.iter().map(|life| (life.shard, life));
+    let last: BTreeMap<_, _> = lives.collect();
+    let counts = |life: &Life| life.let_go.is_none() && (!life.muted || life.heard.is_some());
+    let gone = |shard: &ShardId| last.get(shard).is_some_and(|life| !counts(life));
     for taken in &bot.taken {
         match taken.event.notice() {
             Some(Event::Connecting { shard, .. }) => {
@@ -142,10 +152,16 @@ fn states(index: usize, bot: &BotStory, broken: &mut Vec<Broken>) {
             Some(Event::Stopped { states, .. }) => {
                 for shard in &begun {
                     let handed = states.iter().find(|state| state.shard == *shard);
-                    if left.get(shard).copied() != handed {
+                    if gone(shard) {
+                        continue;
+                    }
+                    let fell = last.get(shard).and_then(|life| life.fell.as_ref());
+                    let left = fell
+                        .map(|(_, state)| state)
+                        .or_else(|| left.get(shard).copied());
+                    if left != handed {
                         let what = format!(
-                            "bot {index}: shard {shard} left {:?}, handed over is {handed:?}",
-                            left.get(shard)
+                            "bot {index}: shard {shard} left {left:?}, handed over is {handed:?}"
                         );
                         breach(broken, 9, taken.at, what);
                     }
@@ -164,21 +180,15 @@ fn one_end(index: usize, bot: &BotStory, end: Duration, broken: &mut Vec<Broken>
             let what = format!("bot {index}: an event after the last, which came at {at:?}");
             return breach(broken, 9, taken.at, what);
         }
-        let shard = match (taken.event.notice(), taken.event.dispatch()) {
-            (Some(Event::Stopped { .. }), _) => {
-                stopped = Some(taken.at);
-                None
-            }
-            (Some(event), _) => event.shard(),
-            (_, Some((id, _))) => Some(id.shard),
-            _ => None,
-        };
-        if let Some(shard) = shard.filter(|shard| over.contains(shard)) {
-            let what = format!("bot {index}: an event of shard {shard} after its end");
+        if let Some(Event::Stopped { .. }) = taken.event.notice() {
+            stopped = Some(taken.at);
+        }
+        if let Some(life) = taken.life.filter(|life| over.contains(life)) {
+            let what = format!("bot {index}: an event of shard life {life} after its end");
             breach(broken, 9, taken.at, what);
         }
-        if let Some(Event::ShardStopped { shard, .. }) = taken.event.notice() {
-            over.insert(*shard);
+        if let (Some(Event::ShardStopped { .. }), Some(life)) = (taken.event.notice(), taken.life) {
+            over.insert(life);
         }
     }
     let late = bot.stop.filter(|(asked, _)| *asked + STOP < end);
@@ -205,18 +215,19 @@ fn one_end(index: usize, bot: &BotStory, end: Duration, broken: &mut Vec<Broken>
 fn connections_end(index: usize, bot: &BotStory, broken: &mut Vec<Broken>) {
     let mut open = BTreeMap::new();
     for taken in &bot.taken {
+        let Some(life) = taken.life else { continue };
         match taken.event.notice() {
             Some(Event::Connecting { shard, conn, .. }) => {
-                if let Some(before) = open.insert(*shard, *conn) {
+                if let Some(before) = open.insert(life, *conn) {
                     let what = format!("bot {index} shard {shard}: {before:?} has no end");
                     breach(broken, 9, taken.at, what);
                 }
             }
-            Some(Event::Disconnected { shard, conn, .. }) if open.remove(shard) != Some(*conn) => {
+            Some(Event::Disconnected { shard, conn, .. }) if open.remove(&life) != Some(*conn) => {
                 let what = format!("bot {index} shard {shard}: {conn:?} ends and was not open");
                 breach(broken, 9, taken.at, what);
             }
-            Some(Event::ShardStopped { shard, .. }) if open.contains_key(shard) => {
+            Some(Event::ShardStopped { shard, .. }) if open.contains_key(&life) => {
                 let what = format!("bot {index} shard {shard}: stopped with an open connection");
                 breach(broken, 9, taken.at, what);
             }

@@ -1,6 +1,6 @@
 //! Rule 2: who identifies when, and that no session is given up without a reason.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::{Broken, Evidence, STEADY, breach};
@@ -17,12 +17,20 @@ const ENDS_SESSION: [u16; 5] = [4001, 4003, 4006, 4007, 4009];
 
 pub(super) fn check(evidence: &Evidence<'_>, broken: &mut Vec<Broken>) {
     spacing(evidence, broken);
+    gates(evidence, broken);
     budget(evidence, broken);
     given_up(evidence, broken);
 }
 
+/// An Identify as it arrived.
+struct Arrived {
+    at: Duration,
+    delay: Duration,
+    number: u32,
+}
+
 fn spacing(evidence: &Evidence<'_>, broken: &mut Vec<Broken>) {
-    let mut last = BTreeMap::<(usize, u64), (Duration, Duration)>::new();
+    let mut recent = BTreeMap::<usize, VecDeque<Arrived>>::new();
     for entry in evidence.log {
         let Seen::Identify { bucket, .. } = entry.what else {
             continue;
@@ -31,17 +39,52 @@ fn spacing(evidence: &Evidence<'_>, broken: &mut Vec<Broken>) {
             continue;
         };
         let sent = line.sent.iter().find(|sent| sent.op == 2);
-        let Some(delay) = sent.map(|sent| entry.at.saturating_sub(sent.at)) else {
+        let Some(sent) = sent.map(|sent| sent.at) else {
             continue;
         };
-        let before = last.insert((line.bot.0, bucket), (entry.at, delay));
-        if let Some((at, before)) = before
-            && delay.abs_diff(before) < STEADY
-            && entry.at - at < APART
+        let this = Arrived {
+            at: entry.at,
+            delay: entry.at.saturating_sub(sent),
+            number: line.shard.number(),
+        };
+        // The buckets as the bot knew them when this one left: Discord may change their number any time.
+        let known = &evidence.bots[line.bot.0].max_concurrency;
+        let known = known.iter().rev().find(|(at, _)| *at <= sent);
+        let buckets = known.map_or(1, |(_, buckets)| (*buckets).max(1));
+        let recent = recent.entry(line.bot.0).or_default();
+        while recent
+            .front()
+            .is_some_and(|first| first.at + APART <= this.at)
         {
-            let after = entry.at - at;
+            recent.pop_front();
+        }
+        let before = recent.iter().rev().find(|before| {
+            before.number % buckets == this.number % buckets
+                && before.delay.abs_diff(this.delay) < STEADY
+        });
+        if let Some(before) = before {
+            let after = this.at - before.at;
             let what = format!("bucket {bucket}: an Identify {after:?} after the last");
             breach(broken, 2, entry.at, what);
+        }
+        recent.push_back(this);
+    }
+}
+
+/// Nobody identifies before the bot's own gate opened for that connection.
+fn gates(evidence: &Evidence<'_>, broken: &mut Vec<Broken>) {
+    for line in evidence.lines {
+        let bot = evidence.bots[line.bot.0];
+        let sent = line.sent.iter().find(|sent| sent.op == 2);
+        let Some(sent) = sent.filter(|_| bot.gated) else {
+            continue;
+        };
+        let opened = bot.gate_opened.iter().any(|(at, shard, conn)| {
+            (*shard, *conn) == (line.shard, line.conn) && (line.dialled..=sent.at).contains(at)
+        });
+        if !opened {
+            let what = format!("line {}: an Identify before the gate opened", line.id.0);
+            breach(broken, 2, sent.at, what);
         }
     }
 }
@@ -63,9 +106,9 @@ fn budget(evidence: &Evidence<'_>, broken: &mut Vec<Broken>) {
     }
 }
 
-/// What is known of a shard of a process while the log is read.
+/// What is known of a life of a shard while the log is read.
 #[derive(Default)]
-struct Life<'e> {
+struct Known<'e> {
     /// Its session, and when its last live line ended.
     session: Option<String>,
     live: Option<&'e LineStory>,
@@ -78,14 +121,15 @@ struct Life<'e> {
 }
 
 fn given_up(evidence: &Evidence<'_>, broken: &mut Vec<Broken>) {
-    let mut lives = BTreeMap::<_, Life<'_>>::new();
+    let mut lives = BTreeMap::<_, Known<'_>>::new();
     for (index, bot) in evidence.bots.iter().enumerate() {
-        for state in &bot.given {
-            let life = Life {
-                session: state.session_id.clone().filter(|_| state.seq.is_some()),
-                ..Life::default()
+        for (life, begun) in bot.lives.iter().enumerate() {
+            let given = begun.given.as_ref().filter(|state| state.seq.is_some());
+            let known = Known {
+                session: given.and_then(|state| state.session_id.clone()),
+                ..Known::default()
             };
-            lives.insert((index, state.shard), life);
+            lives.insert((index, life), known);
         }
     }
     let reached = evidence.reached();
@@ -97,7 +141,7 @@ fn given_up(evidence: &Evidence<'_>, broken: &mut Vec<Broken>) {
         let Some(line) = entry.conn.and_then(|conn: ConnId| evidence.line(conn)) else {
             continue;
         };
-        let life = lives.entry((line.bot.0, line.shard)).or_default();
+        let life = lives.entry((line.bot.0, line.life)).or_default();
         read(entry, line, reached.contains(&line.id), life);
         if !matches!(entry.what, Seen::Identify { .. }) {
             continue;
@@ -131,15 +175,15 @@ fn given_up(evidence: &Evidence<'_>, broken: &mut Vec<Broken>) {
     }
 }
 
-fn read<'e>(entry: &LogEntry, line: &'e LineStory, reached: bool, life: &mut Life<'e>) {
+fn read<'e>(entry: &LogEntry, line: &'e LineStory, reached: bool, life: &mut Known<'e>) {
     match &entry.what {
         Seen::Ready { session } | Seen::Resumed { session, .. } if reached => {
-            *life = Life {
+            *life = Known {
                 session: Some(session.clone()),
                 live: Some(line),
                 // A dispatch may be poison before and after a resume.
                 damaged: life.damaged,
-                ..Life::default()
+                ..Known::default()
             };
         }
         Seen::Upgrade {

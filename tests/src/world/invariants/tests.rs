@@ -10,7 +10,9 @@ use shardwright_core::{
 use super::{Evidence, check};
 use crate::scenario::Listener;
 use crate::server::{ConnId, LogEntry, Seen, ServerConfig, Violation};
-use crate::world::{BotId, BotStory, DialFate, LineStory, Sent, Span, Taken, TakenEvent, World};
+use crate::world::{
+    BotId, BotStory, DialFate, Life, LineStory, Sent, Span, Taken, TakenEvent, World,
+};
 
 const NONE: [u8; 0] = [];
 const MAIN: &str = "ws://gateway.invalid/?v=10&encoding=json";
@@ -142,8 +144,19 @@ impl Doctored {
     }
 
     fn take(&mut self, at: Duration, event: Event<'static>) {
-        let event = TakenEvent::Notice(event);
-        self.bot().taken.push(Taken { at, event });
+        self.took(at, TakenEvent::Notice(event));
+    }
+
+    /// Nothing is taken before what was taken before it, or before its process began.
+    fn took(&mut self, at: Duration, event: TakenEvent) {
+        let bot = self.bot();
+        let last = bot.taken.last().map_or(bot.began, |taken| taken.at);
+        let of_bot = matches!(event.notice(), Some(Event::Stopped { .. }));
+        bot.taken.push(Taken {
+            at: at.max(last),
+            life: (!of_bot).then_some(0),
+            event,
+        });
     }
 
     fn give(&mut self, seq: u64) {
@@ -167,7 +180,7 @@ impl Doctored {
             digest,
             body: Vec::new(),
         };
-        self.bot().taken.push(Taken { at: s(seq), event });
+        self.took(s(seq), event);
     }
 
     /// A session that was given five dispatches, of which the consumer took these.

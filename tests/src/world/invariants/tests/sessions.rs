@@ -52,7 +52,7 @@ fn rule_1_allows_what_was_dropped_as_told() {
             session: 1,
             seq,
         };
-        it.bot().dropped.push(id);
+        it.bot().dropped.push((0, id));
     }
     assert_eq!(it.broken(), NONE);
     it.bot().dropped.pop();
@@ -96,7 +96,7 @@ fn rule_1_another_process_begins_after_what_was_acknowledged() {
         };
         it.bots.push(BotStory {
             began: s(21),
-            given: vec![state],
+            lives: vec![Life::new(ShardId::SINGLE, s(21), Some(state))],
             mail_limit: 100,
             ..BotStory::default()
         });
@@ -191,5 +191,88 @@ fn rule_2_no_session_is_given_up_without_a_reason() {
             );
         };
         assert_eq!(identified_anew(closed), broken);
+    }
+}
+
+#[test]
+fn rule_1_no_other_consumer_takes_it_again_unless_a_process_crashed() {
+    // The first took three; the second goes on after this, in a life that is told apart.
+    for (seq, first, crashed, broken) in [
+        (3, 4, false, &[][..]),
+        (2, 3, true, &[]),
+        (2, 3, false, &[1]),
+    ] {
+        let mut it = Doctored::delivered(&[1, 2, 3]);
+        it.bot().crashed = crashed.then_some(s(20));
+        let state = ShardState {
+            session_id: Some("one".to_owned()),
+            seq: Some(seq),
+            ..ShardState::fresh(ShardId::SINGLE)
+        };
+        it.bots.push(BotStory {
+            began: s(21),
+            lives: vec![Life::new(ShardId::SINGLE, s(21), Some(state))],
+            mail_limit: 100,
+            ..BotStory::default()
+        });
+        (first..=5).for_each(|seq| it.get(seq, seq * 7));
+        assert_eq!(it.broken(), broken, "{seq}, {first}, {crashed}");
+    }
+}
+
+#[test]
+fn rule_1_a_layout_that_takes_over_leaves_out_only_what_was_before() {
+    // Given at 1 to 5 s; what is given 10 s after the swap must come.
+    for (heard, broken) in [(Some(s(1)), &[][..]), (None, &[1])] {
+        let mut it = Doctored::delivered(&[]);
+        let life = Life::new(ShardId::SINGLE, s(0), None);
+        it.bot().lives.push(Life {
+            muted: heard.is_some(),
+            heard,
+            ..life
+        });
+        it.get(1, 7);
+        it.get(4, 28);
+        assert_eq!(it.broken(), broken, "{heard:?}");
+    }
+    let mut it = Doctored::delivered(&[]);
+    it.give(20);
+    it.give(21);
+    let life = Life::new(ShardId::SINGLE, s(0), None);
+    it.bot().lives.push(Life {
+        muted: true,
+        heard: Some(s(1)),
+        ..life
+    });
+    it.get(21, 21 * 7);
+    assert_eq!(it.broken(), [1], "20 was given long after");
+}
+
+#[test]
+fn rule_2_the_buckets_are_those_the_bot_knew_of() {
+    for (known, broken) in [(1, &[2][..]), (2, &[])] {
+        let mut it = Doctored::new();
+        it.bot().max_concurrency = vec![(s(0), 16), (s(5), known)];
+        let (a, b) = (it.open(s(1), MAIN), it.open(s(2), MAIN));
+        it.line(b).shard = ShardId::new(1, 2).unwrap();
+        it.line(b).life = 1;
+        it.identify(s(10), a, ms(50));
+        it.identify(s(12), b, ms(50));
+        assert_eq!(it.broken(), broken, "{known}");
+    }
+}
+
+#[test]
+fn rule_2_nobody_identifies_before_its_gate_opened() {
+    for (opened, broken) in [(Some(s(2)), &[][..]), (Some(s(4)), &[2]), (None, &[2])] {
+        let mut it = Doctored::new();
+        let line = it.open(s(1), MAIN);
+        it.bot().gated = true;
+        if let Some(at) = opened {
+            it.bot().gate_opened.push((at, ShardId::SINGLE, 1));
+        }
+        it.line(line).conn = 1;
+        it.identify(s(3), line, ms(0));
+        assert_eq!(it.broken(), broken, "{opened:?}");
     }
 }
