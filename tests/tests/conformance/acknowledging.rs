@@ -85,7 +85,10 @@ fn only_what_was_given_out_can_be_acknowledged(harness: &dyn Harness) {
     let (mut play, ids) = three(harness, &emulator);
     let mut later = ids["THREE"];
     later.seq += 1;
-    assert_eq!(play.acknowledge(later), Err(AcknowledgeError::NotGiven(later)));
+    assert_eq!(
+        play.acknowledge(later),
+        Err(AcknowledgeError::NotGiven(later))
+    );
     play.acknowledge(ids["TWO"]).expect("it was given out");
     // One before the last changes nothing.
     play.acknowledge(ids["ONE"]).expect("it was given out");

@@ -3,9 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use shardwright_blocking::{
-    Bot, Events, RecvTimeout, connect_bot, connect_shards, gateway_info,
-};
+use shardwright_blocking::{Bot, Events, RecvTimeout, connect_bot, connect_shards, gateway_info};
 use shardwright_core::{
     Command, CommandError, EventId, FleetError, GatewayInfo, ShardFilter, ShardId, ShardState,
     Shards, StatusUpdate, Token,

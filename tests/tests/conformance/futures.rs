@@ -28,7 +28,11 @@ pub(crate) struct Futures {
 pub(crate) const SMOL: Futures = Futures {
     name: "smol",
     connect: |token, options| Box::pin(shardwright_async_std::smol::connect_bot(token, options)),
-    connect_shards: |token, options, gateway, shards| Box::pin(shardwright_async_std::smol::connect_shards(token, options, gateway, shards)),
+    connect_shards: |token, options, gateway, shards| {
+        Box::pin(shardwright_async_std::smol::connect_shards(
+            token, options, gateway, shards,
+        ))
+    },
     inquire: |token, options| Box::pin(shardwright_async_std::smol::gateway_info(token, options)),
 };
 
@@ -39,7 +43,11 @@ pub(crate) const ASYNC_STD: Futures = Futures {
             token, options,
         ))
     },
-    connect_shards: |token, options, gateway, shards| Box::pin(shardwright_async_std::async_std::connect_shards(token, options, gateway, shards)),
+    connect_shards: |token, options, gateway, shards| {
+        Box::pin(shardwright_async_std::async_std::connect_shards(
+            token, options, gateway, shards,
+        ))
+    },
     inquire: |token, options| {
         Box::pin(shardwright_async_std::async_std::gateway_info(
             token, options,

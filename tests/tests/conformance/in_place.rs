@@ -14,7 +14,7 @@ use shardwright_testkit::server::{Seen, Target};
 
 use crate::fleet::{fleet, number_of, push_numbered};
 use crate::harness::{Harness, cases};
-use crate::play::{PATIENCE, Play, beating, ms};
+use crate::play::{PATIENCE, Play, beating, ms, no_fault};
 
 cases![
     every_dispatch_comes_in_order_over_a_cut_line,
@@ -73,7 +73,9 @@ struct Seqs(BTreeMap<ShardId, u64>);
 
 impl Seqs {
     fn going_on_from(states: &[ShardState]) -> Self {
-        let seqs = states.iter().map(|state| (state.shard, state.seq.expect("a session")));
+        let seqs = states
+            .iter()
+            .map(|state| (state.shard, state.seq.expect("a session")));
         Self(seqs.collect())
     }
 
@@ -116,7 +118,11 @@ fn is_done(got: &Got) -> bool {
 fn only_the_bots_own(event: &Event<'_>) {
     let own = matches!(
         event,
-        Event::ConnectedAllShards { .. } | Event::Problem { .. } | Event::ReShard { .. } | Event::Stopped { .. }
+        Event::Starting { .. }
+            | Event::ConnectedAllShards { .. }
+            | Event::Problem { .. }
+            | Event::ReShard { .. }
+            | Event::Stopped { .. }
     );
     assert!(own, "{event:?}");
 }
@@ -133,7 +139,11 @@ fn every_dispatch_comes_in_order_over_a_cut_line(harness: &dyn Harness) {
     play.play([Effect::Rst]);
     seqs.until(&got, 2, |got| matches!(got, Got::Resumed));
     play.emulator().push_event(&Target::All, "LAST", "{}");
-    seqs.until(&got, 2, |got| matches!(got, Got::Dispatch(_, name) if name == "LAST"));
+    seqs.until(
+        &got,
+        2,
+        |got| matches!(got, Got::Dispatch(_, name) if name == "LAST"),
+    );
     assert_eq!(seqs.0.len(), 2);
     assert_eq!(play.log(|log| (log.identifies(), log.resumed())), (2, 2));
     let bot = Arc::clone(&play.bot);
@@ -156,11 +166,26 @@ fn a_handler_that_panics_costs_that_event_alone(harness: &dyn Harness) {
             let shard = Target::Number(0);
             assert_eq!(play.emulator().push_event(&shard, name, "{}"), 1);
         }
-        seqs.until(&got, 1, |got| matches!(got, Got::Dispatch(_, name) if name == "PANIC"));
+        seqs.until(
+            &got,
+            1,
+            |got| matches!(got, Got::Dispatch(_, name) if name == "PANIC"),
+        );
         play.problem(|problem| matches!(problem, Problem::DriverEnded { .. }).then_some(()));
-        seqs.until(&got, 1, |got| matches!(got, Got::Made(shard) if shard.number() == 0));
-        seqs.until(&got, 1, |got| matches!(got, Got::Dispatch(_, name) if name == "AFTER"));
-        assert_eq!(play.log(|log| (log.identifies(), log.resumed())), (2, round));
+        seqs.until(
+            &got,
+            1,
+            |got| matches!(got, Got::Made(shard) if shard.number() == 0),
+        );
+        seqs.until(
+            &got,
+            1,
+            |got| matches!(got, Got::Dispatch(_, name) if name == "AFTER"),
+        );
+        assert_eq!(
+            play.log(|log| (log.identifies(), log.resumed())),
+            (2, round)
+        );
     }
     // The other shard lives on, on the same connection.
     play.emulator().push_event(&Target::All, DONE, "{}");
@@ -187,9 +212,11 @@ fn kept_sessions_go_on_after_the_last_event_that_was_handled(harness: &dyn Harne
         play.ended();
         seqs.rest(&got);
         assert_eq!(Seqs::going_on_from(&states).0, seqs.0);
-        play.well_behaved();
     }
-    emulator.with_machine(|machine| assert_eq!(machine.log().identifies(), 2));
+    emulator.with_machine(|machine| {
+        assert_eq!(machine.log().identifies(), 2);
+        no_fault(machine.log());
+    });
 }
 
 /// From one shard to three and to two while events flow that all layouts get and while somebody waits on the
@@ -215,7 +242,9 @@ fn a_new_layout_takes_over_without_a_gap_or_a_double(harness: &dyn Harness) {
                 let bot = Arc::clone(&bot);
                 scope.spawn(move || bot.re_shard(Some(to)))
             };
-            numbers.extend(numbers_while(&emulator, &got, &mut n, || re_sharding.is_finished()));
+            numbers.extend(numbers_while(&emulator, &got, &mut n, || {
+                re_sharding.is_finished()
+            }));
             re_sharding.join().expect("no fault").expect("a new layout");
         }
         bot.disconnect();
@@ -283,7 +312,10 @@ fn beats_are_on_time_in_a_flood(harness: &dyn Harness) {
     let beats = |seen: &Seen| matches!(seen, Seen::Received { op: Some(1), .. });
     play.seen("beats", |log| log.count(beats) >= 15);
     assert!(handled.load(Ordering::Relaxed) > 3000, "there was no flood");
-    assert_eq!(play.log(|log| log.count(|seen| *seen == Seen::FloodEnded)), 0);
+    assert_eq!(
+        play.log(|log| log.count(|seen| *seen == Seen::FloodEnded)),
+        0
+    );
     assert_eq!(play.dials().len(), 3, "a beat was missed");
     // A late beat is a violation, so this looks at that too.
     play.end();
