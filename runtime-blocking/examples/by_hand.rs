@@ -2,6 +2,7 @@
 //! `GATEWAY=ws://127.0.0.1:PORT cargo run -p shardwright-blocking --example by_hand`, with the address at which
 //! `shardwright emulate` listens. A real driver also speaks TLS and does not wait while it writes.
 
+use std::collections::VecDeque;
 use std::error::Error;
 use std::io::ErrorKind;
 use std::net::{TcpStream, ToSocketAddrs};
@@ -28,49 +29,45 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut shard = ShardMachine::new(config, None, 1, Instant::now());
     shard.handle(Instant::now(), Input::Start)?;
     let mut line: Line = None;
+    let mut inputs = VecDeque::new();
     loop {
-        let input = match shard.poll() {
-            Action::Emit(event) => {
-                print(&event);
-                continue;
-            }
+        // All that it wants is done before it is told how that went.
+        match shard.poll() {
+            Action::Emit(event) => print(&event),
             Action::Connect {
                 conn,
                 url,
                 time_allowed,
-            } => match dial(&url, time_allowed) {
+            } => inputs.push_back(match dial(&url, time_allowed) {
                 Ok(socket) => {
                     line = Some((conn, socket));
                     Input::Opened { conn }
                 }
                 Err(why) => Input::Failed { conn, why },
-            },
-            Action::Send { conn, text } => send(&mut line, conn, Message::text(text.into_string())),
+            }),
+            Action::Send { conn, text } => {
+                let message = Message::text(text.into_string());
+                inputs.push_back(send(&mut line, conn, message));
+            }
             Action::Close { conn, code, reason } => {
                 let (code, reason) = (code.get().into(), reason.into());
-                send(
-                    &mut line,
-                    conn,
-                    Message::Close(Some(CloseFrame { code, reason })),
-                )
+                let message = Message::Close(Some(CloseFrame { code, reason }));
+                inputs.push_back(send(&mut line, conn, message));
             }
-            Action::Abort { .. } => {
-                line = None;
-                continue;
-            }
+            Action::Abort { .. } => line = None,
+            // The only shard is always next in turn; with more of them this is the fleet's to say.
+            Action::WantIdentify { conn } => inputs.push_back(Input::IdentifyGranted { conn }),
             Action::Wait(Wait::Stopped) => return Ok(()),
             Action::Wait(wait) => {
-                let until = match wait {
-                    Wait::Until(at) => Some(at),
-                    _ => None,
+                let input = match (inputs.pop_front(), wait) {
+                    (Some(input), _) => input,
+                    (None, Wait::Until(at)) => wait_for_something(&mut line, Some(at))?,
+                    (None, _) => wait_for_something(&mut line, None)?,
                 };
-                wait_for_something(&mut line, until)?
+                shard.handle(Instant::now(), input)?;
             }
-            // The only shard is always next in turn; with more of them this is the fleet's to say.
-            Action::WantIdentify { conn } => Input::IdentifyGranted { conn },
-            _ => continue,
-        };
-        shard.handle(Instant::now(), input)?;
+            _ => {}
+        }
     }
 }
 

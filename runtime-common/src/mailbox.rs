@@ -267,7 +267,9 @@ impl Mailboxes {
                     return false;
                 }
                 if let Some(muted) = &mut mailbox.muted {
-                    muted.keep(event, size, self.bytes);
+                    if muted.wants(dispatch, swap) {
+                        muted.keep(event, size, self.bytes);
+                    }
                     return false;
                 }
                 if at_limit && self.overflow == Overflow::DropNewest {

@@ -48,6 +48,14 @@ impl Swap {
             }
         }
     }
+
+    /// Whether the old layout, still heard, has delivered this. Each time it did counts once.
+    fn has_delivered(&mut self, event: &Dispatch<'_>) -> bool {
+        match self {
+            Self::Prepared(overlap) => overlap.matches(Instant::now(), event),
+            Self::None | Self::Done { .. } => false,
+        }
+    }
 }
 
 /// The latest dispatches of a shard that is not heard yet.
@@ -59,13 +67,14 @@ pub(crate) struct Muted {
 }
 
 impl Muted {
+    /// Whether this dispatch may have to be delivered. One that the old layout has delivered already is not
+    /// kept: it would be remembered here for longer than there.
+    pub(crate) fn wants(&self, dispatch: &Dispatch<'_>, swap: &mut Swap) -> bool {
+        !self.is_of_its_own_start(dispatch.name()) && !swap.has_delivered(dispatch)
+    }
+
     /// Keeps a dispatch, at most so many bytes of them, and drops what is too old to matter.
     pub(crate) fn keep(&mut self, event: Event<'static>, size: usize, at_most: usize) {
-        if let Event::Dispatch(dispatch) = &event
-            && self.is_of_its_own_start(dispatch.name())
-        {
-            return;
-        }
         let now = Instant::now();
         self.bytes += size;
         self.kept.push_back((now, event, size));

@@ -36,8 +36,10 @@ impl Mailboxes {
                     return None;
                 }
                 if let Some(muted) = &mut mailbox.muted {
-                    let size = size_of(&event);
-                    muted.keep(event.into_owned(), size, self.bytes);
+                    if muted.wants(dispatch, swap) {
+                        let size = size_of(&event);
+                        muted.keep(event.into_owned(), size, self.bytes);
+                    }
                     return None;
                 }
                 if swap.judge(dispatch, mailbox.is_new) == Verdict::LeaveOut {

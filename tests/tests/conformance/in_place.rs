@@ -1,6 +1,7 @@
 //! Handlers that get events on the spot.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,18 +11,20 @@ use shardwright_core::{Event, EventId, Problem, ReShardPolicy, ShardId, ShardSta
 use shardwright_runtime::{InPlace, Options};
 use shardwright_testkit::emulator::{DONE, Emulator};
 use shardwright_testkit::scenario::Effect;
-use shardwright_testkit::server::{Seen, Target};
+use shardwright_testkit::server::Target;
+use shardwright_testkit::ws;
 
 use crate::fleet::{fleet, number_of, push_numbered};
 use crate::harness::{Harness, cases};
-use crate::play::{PATIENCE, Play, beating, ms, no_fault};
+use crate::play::{PATIENCE, Play, no_fault};
+use crate::raw::{self, Raw};
 
 cases![
     every_dispatch_comes_in_order_over_a_cut_line,
     a_handler_that_panics_costs_that_event_alone,
     kept_sessions_go_on_after_the_last_event_that_was_handled,
     a_new_layout_takes_over_without_a_gap_or_a_double,
-    beats_are_on_time_in_a_flood,
+    beats_go_out_in_a_flood,
 ];
 
 /// What a handler got.
@@ -86,10 +89,14 @@ impl Seqs {
     }
 
     /// Takes what handlers got until something is what is wanted, so many times.
+    #[track_caller]
     fn until(&mut self, got: &Receiver<Got>, times: usize, wanted: impl Fn(&Got) -> bool) {
         let mut count = 0;
         while count < times {
-            let next = got.recv_timeout(PATIENCE).expect("something");
+            let next = got.recv_timeout(PATIENCE);
+            let Ok(next) = next else {
+                panic!("{count} of {times}; {self:?}")
+            };
             if let Got::Dispatch(id, _) = &next {
                 self.add(*id);
             }
@@ -132,7 +139,13 @@ fn only_the_bots_own(event: &Event<'_>) {
 fn every_dispatch_comes_in_order_over_a_cut_line(harness: &dyn Harness) {
     let (in_place, got) = telling();
     let mut play = Play::with(harness, fleet(2), with(in_place));
-    only_the_bots_own(&play.next());
+    loop {
+        let event = play.next();
+        only_the_bots_own(&event);
+        if matches!(event, Event::ConnectedAllShards { shards: 2 }) {
+            break;
+        }
+    }
     let mut seqs = Seqs::default();
     play.emulator().flood(&Target::All, 3000);
     seqs.until(&got, 200, is_dispatch);
@@ -251,7 +264,11 @@ fn a_new_layout_takes_over_without_a_gap_or_a_double(harness: &dyn Harness) {
         stream.join().expect("nothing but its own");
         numbers.extend(got.try_iter().filter_map(numbered));
         numbers.sort_unstable();
-        assert!(numbers.into_iter().eq(0..n), "each once");
+        let wrong = numbers
+            .iter()
+            .zip(0..)
+            .find(|(got, wanted)| **got != *wanted);
+        assert!(wrong.is_none(), "each once: {wrong:?} of {n}");
     });
 }
 
@@ -289,9 +306,10 @@ fn numbers_while(
     numbers
 }
 
-/// Events without end at the rate of the line, and handlers that keep up with it, so that there is always
-/// something to read: the beats go out when they are due, and commands are answered.
-fn beats_are_on_time_in_a_flood(harness: &dyn Harness) {
+/// Events without end, faster than they can be read, so that there is always something to read: the beats
+/// go out all the same, and so does the answer to a stop.
+fn beats_go_out_in_a_flood(harness: &dyn Harness) {
+    let raw = Raw::new();
     let handled = Arc::new(AtomicU64::new(0));
     let in_place = InPlace::new({
         let handled = Arc::clone(&handled);
@@ -302,21 +320,53 @@ fn beats_are_on_time_in_a_flood(harness: &dyn Harness) {
             }
         }
     });
-    let builder = beating(ms(1000), []).configure(|config| {
-        config.shards = 3;
-        config.max_concurrency = 3;
+    let mut play = raw.bot(harness, with(in_place));
+    let mut line = raw.accept_ready(500);
+    play.connected(1);
+    let mut out = line.stream.try_clone().expect("a handle");
+    let unanswered = Arc::new(AtomicU64::new(0));
+    let flood = std::thread::spawn({
+        let unanswered = Arc::clone(&unanswered);
+        move || {
+            let mut seq = 1;
+            loop {
+                let mut bytes = Vec::new();
+                for _ in 0..500 {
+                    seq += 1;
+                    let text = raw::dispatch(seq, "FLOOD");
+                    bytes.extend(raw::frame(true, ws::TEXT, text.as_bytes()));
+                }
+                for _ in 0..unanswered.swap(0, Ordering::Relaxed) {
+                    bytes.extend(raw::frame(true, ws::TEXT, br#"{"op":11}"#));
+                }
+                // Until the client is gone.
+                if out.write_all(&bytes).is_err() {
+                    return seq;
+                }
+            }
+        }
     });
-    let mut play = Play::with(harness, builder, with(in_place));
-    play.connected(3);
-    play.emulator().flood(&Target::All, u64::MAX / 2);
-    let beats = |seen: &Seen| matches!(seen, Seen::Received { op: Some(1), .. });
-    play.seen("beats", |log| log.count(beats) >= 15);
-    assert!(handled.load(Ordering::Relaxed) > 3000, "there was no flood");
-    assert_eq!(
-        play.log(|log| log.count(|seen| *seen == Seen::FloodEnded)),
-        0
+    let mut last = 0;
+    for _ in 0..6 {
+        let beat = line.payload_unanswered(1);
+        unanswered.fetch_add(1, Ordering::Relaxed);
+        let seq = beat
+            .trim_start_matches(r#"{"op":1,"d":"#)
+            .trim_end_matches('}');
+        let seq = seq.parse().expect("a number");
+        assert!(seq > last, "no flood between two beats");
+        last = seq;
+    }
+    let bot = Arc::clone(&play.bot);
+    let stopping = std::thread::spawn(move || bot.disconnect());
+    assert_eq!(line.until_close(), Some(1000));
+    drop(line);
+    stopping.join().expect("stopped");
+    play.ended();
+    let sent = flood.join().expect("no fault");
+    let handled = handled.load(Ordering::Relaxed);
+    assert!(
+        (last..=sent + 100).contains(&handled),
+        "{handled} of {sent}"
     );
-    assert_eq!(play.dials().len(), 3, "a beat was missed");
-    // A late beat is a violation, so this looks at that too.
-    play.end();
 }
