@@ -17,11 +17,13 @@ use crate::harness::{Commands, Harness, Subject, Taken};
 
 type Doing<'a, T> = Pin<Box<dyn Future<Output = Result<T, ConnectError>> + 'a>>;
 
+type Connecting = Doing<'static, (Bot, Events)>;
+
 /// A runtime whose functions are these.
 pub(crate) struct Futures {
     name: &'static str,
-    connect: fn(Token, Options) -> Doing<'static, (Bot, Events)>,
-    connect_shards: fn(Token, Options, GatewayInfo, Vec<ShardId>) -> Doing<'static, (Bot, Events)>,
+    connect: fn(Token, Options) -> Connecting,
+    connect_shards: fn(Token, Options, GatewayInfo, Vec<ShardId>) -> Connecting,
     inquire: for<'a> fn(&'a Token, &'a Options) -> Doing<'a, GatewayInfo>,
 }
 
