@@ -90,6 +90,9 @@ impl Delivery {
         } else {
             mailboxes.add(shard)
         };
+        if in_place.is_some() {
+            mailboxes.set_in_place(slot);
+        }
         let spot = in_place.map(|in_place| Spot {
             handler: (in_place.0)(shard),
             given: None,

@@ -21,6 +21,9 @@ use crate::{Seat, Target, Turn, Wire, fault, io_fault};
 /// After a failed write, how long what has arrived is still read before the connection is given up.
 const READ_ON: Duration = Duration::from_secs(1);
 
+/// How many messages are taken in one turn, so that no flood keeps a runtime's thread from other shards.
+const A_TURN: usize = 64;
+
 /// A websocket that does not block: `Pending` is what a socket says that would, and the waker is woken when
 /// it is worth another try.
 pub trait Socket: Send + 'static {
@@ -74,6 +77,7 @@ impl<S: Socket> Driver<S> {
         if !std::mem::replace(&mut self.begun, true) {
             self.seat.start(&mut self.wire);
         }
+        let mut taken = 0;
         loop {
             if self.seat.is_over() {
                 return Turn::Done(());
@@ -88,12 +92,24 @@ impl<S: Socket> Driver<S> {
             }
             match self.wire.poll(self.seat.wants_to_read(), cx) {
                 Poll::Ready(input) => self.seat.handle(input, &mut self.wire),
-                Poll::Pending => {
-                    let wake_at = self.seat.wake_at().into_iter().chain(self.wire.wake_at());
-                    return Turn::Wait(wake_at.min());
-                }
+                Poll::Pending => return self.wait(),
+            }
+            taken += 1;
+            if taken == A_TURN {
+                cx.waker().wake_by_ref();
+                return self.wait();
             }
         }
+    }
+}
+
+impl<S> Driver<S> {
+    fn wait(&self) -> Turn<()> {
+        if self.seat.is_over() {
+            return Turn::Done(());
+        }
+        let wake_at = self.seat.wake_at().into_iter().chain(self.wire.wake_at());
+        Turn::Wait(wake_at.min())
     }
 }
 

@@ -15,6 +15,8 @@ use shardwright_core::{Event, EventId, Overlap, ShardId};
 
 use crate::swap::{Muted, Swap, Verdict};
 
+mod in_place;
+
 /// What happens when the consumer is too slow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "complete by nature")]
@@ -69,6 +71,8 @@ struct Mailbox {
     muted: Option<Muted>,
     /// Of a layout that has taken over from another.
     is_new: bool,
+    /// What it holds is for a handler on the spot, not for the consumer.
+    in_place: bool,
     producer: Option<Waker>,
     /// The last dispatch that the consumer was given.
     given: Option<EventId>,
@@ -88,6 +92,7 @@ impl Mailbox {
             retired: false,
             muted: None,
             is_new: false,
+            in_place: false,
             producer: None,
             given: None,
             handled: None,
@@ -262,7 +267,9 @@ impl Mailboxes {
                     return false;
                 }
                 if let Some(muted) = &mut mailbox.muted {
-                    muted.keep(event, size, self.bytes);
+                    if muted.wants(dispatch, swap) {
+                        muted.keep(event, size, self.bytes);
+                    }
                     return false;
                 }
                 if at_limit && self.overflow == Overflow::DropNewest {
@@ -306,62 +313,6 @@ impl Mailboxes {
         let consumer = state.consumer.take();
         drop(state);
         wake(consumer);
-    }
-
-    /// Whether a change of layouts is under way: then [`pass`](Self::pass) decides what is delivered in
-    /// place.
-    pub(crate) fn swaps(&self) -> bool {
-        self.swapping.load(Ordering::Relaxed)
-    }
-
-    /// An event that is delivered in place, if it is to be delivered.
-    pub(crate) fn pass<'m>(&self, slot: Slot, event: Event<'m>) -> Option<Event<'m>> {
-        let mut state = self.lock();
-        let State { boxes, swap, .. } = &mut *state;
-        let Some(Some(mailbox)) = boxes.get_mut(slot.0) else {
-            return None;
-        };
-        match &event {
-            Event::Dispatch(dispatch) => {
-                if mailbox.withdrawn {
-                    return None;
-                }
-                if let Some(muted) = &mut mailbox.muted {
-                    let size = size_of(&event);
-                    muted.keep(event.into_owned(), size, self.bytes);
-                    return None;
-                }
-                if swap.judge(dispatch, mailbox.is_new) == Verdict::LeaveOut {
-                    return None;
-                }
-                if matches!(swap, Swap::None) {
-                    self.swapping.store(false, Ordering::Relaxed);
-                }
-            }
-            Event::GuildsLoaded { .. } => {
-                if let Some(muted) = &mut mailbox.muted {
-                    muted.set_loaded();
-                }
-            }
-            _ => {}
-        }
-        Some(event)
-    }
-
-    /// Ready once a shard that was muted is heard, with what it has kept: for delivery in place.
-    pub(crate) fn poll_kept(&self, slot: Slot, cx: &mut Context<'_>) -> Poll<Vec<Event<'static>>> {
-        let mut state = self.lock();
-        let Some(mailbox) = state.at(slot.0) else {
-            return Poll::Ready(Vec::new());
-        };
-        if mailbox.muted.is_some() {
-            mailbox.producer = Some(cx.waker().clone());
-            return Poll::Pending;
-        }
-        mailbox.bytes = 0;
-        let kept = mailbox.items.drain(..).map(|item| item.event).collect();
-        state.turns.retain(|&turn| turn != slot.0);
-        Poll::Ready(kept)
     }
 
     /// Ready once a paused shard may read again.
@@ -521,7 +472,10 @@ impl State {
 
     /// A box whose shard is gone and that is empty makes place for another.
     fn free_if_over(&mut self, index: usize) {
-        let over = |mailbox: &mut Mailbox| mailbox.retired && mailbox.items.is_empty();
+        let over = |mailbox: &mut Mailbox| {
+            // What a handler has not been given is for whoever resumes.
+            mailbox.retired && (mailbox.items.is_empty() || mailbox.in_place)
+        };
         let place = self.boxes.get_mut(index);
         if let Some(mailbox) = place.and_then(|place| place.take_if(over)) {
             self.dropped_before += mailbox.dropped;
@@ -535,7 +489,7 @@ impl State {
         let Some(mailbox) = self.at(index) else {
             return;
         };
-        let first = mailbox.items.is_empty();
+        let first = mailbox.items.is_empty() && !mailbox.in_place;
         mailbox.bytes += size;
         mailbox.items.push_back(Item {
             event,
@@ -560,10 +514,9 @@ impl State {
     fn next_of_bot(&mut self) -> Option<Event<'static>> {
         let &(_, before) = self.bot.front()?;
         let oldest = |mailbox: &Mailbox| mailbox.items.front().map(|item| item.number);
-        if self
-            .boxes
-            .iter()
-            .flatten()
+        let boxes = self.boxes.iter().flatten();
+        if boxes
+            .filter(|mailbox| !mailbox.in_place)
             .filter_map(oldest)
             .any(|number| number < before)
         {

@@ -2,7 +2,7 @@
 //! back, afterwards those that the old one has delivered are left out.
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use shardwright_core::{Dispatch, Event, Overlap};
 
@@ -48,7 +48,19 @@ impl Swap {
             }
         }
     }
+
+    /// Whether the old layout, still heard, has delivered this. Each time it did counts once.
+    fn has_delivered(&mut self, event: &Dispatch<'_>) -> bool {
+        match self {
+            Self::Prepared(overlap) => overlap.matches(Instant::now(), event),
+            Self::None | Self::Done { .. } => false,
+        }
+    }
 }
+
+/// How long a new layout keeps what the old one has not delivered. Less than that is remembered for, so that
+/// what is still kept at the swap can still be recognized.
+const KEPT: Duration = Overlap::WINDOW.saturating_sub(Duration::from_secs(1));
 
 /// The latest dispatches of a shard that is not heard yet.
 #[derive(Debug, Default)]
@@ -59,18 +71,19 @@ pub(crate) struct Muted {
 }
 
 impl Muted {
+    /// Whether this dispatch may have to be delivered. One that the old layout has delivered already is not
+    /// kept: it would be remembered here for longer than there.
+    pub(crate) fn wants(&self, dispatch: &Dispatch<'_>, swap: &mut Swap) -> bool {
+        !self.is_of_its_own_start(dispatch.name()) && !swap.has_delivered(dispatch)
+    }
+
     /// Keeps a dispatch, at most so many bytes of them, and drops what is too old to matter.
     pub(crate) fn keep(&mut self, event: Event<'static>, size: usize, at_most: usize) {
-        if let Event::Dispatch(dispatch) = &event
-            && self.is_of_its_own_start(dispatch.name())
-        {
-            return;
-        }
         let now = Instant::now();
         self.bytes += size;
         self.kept.push_back((now, event, size));
         while let Some((at, _, size)) = self.kept.front()
-            && (self.bytes > at_most || now.saturating_duration_since(*at) > Overlap::WINDOW)
+            && (self.bytes > at_most || now.saturating_duration_since(*at) > KEPT)
         {
             self.bytes -= size;
             self.kept.pop_front();
@@ -86,7 +99,7 @@ impl Muted {
         let now = Instant::now();
         self.kept
             .into_iter()
-            .filter(move |(at, ..)| now.saturating_duration_since(*at) <= Overlap::WINDOW)
+            .filter(move |(at, ..)| now.saturating_duration_since(*at) <= KEPT)
             .map(|(_, event, _)| event)
     }
 

@@ -1,12 +1,18 @@
-//! A bot that prints what people write. `DISCORD_TOKEN=… cargo run -p shardwright-tokio --example ping`
+//! A bot that prints what people write and answers nothing.
+//! `DISCORD_TOKEN=… cargo run -p shardwright-tokio --example ping`; with `DISCORD_API` it talks to another gateway, such
+//! as `shardwright emulate`.
 
-use shardwright_tokio::{Event, Intents, Options, Token, connect_bot};
+use shardwright_tokio::{ApiBase, Event, Intents, Options, Token, connect_bot};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let token = Token::new(std::env::var("DISCORD_TOKEN")?)?;
     let intents = Intents::GUILDS | Intents::GUILD_MESSAGES | Intents::MESSAGE_CONTENT;
-    let (_bot, mut events) = connect_bot(token, Options::new(intents)).await?;
+    let mut options = Options::new(intents);
+    if let Ok(api) = std::env::var("DISCORD_API") {
+        options.api = ApiBase::parse(&api)?;
+    }
+    let (_bot, mut events) = connect_bot(token, options).await?;
     while let Some(event) = events.next().await {
         match event {
             Event::Dispatch(event) if event.name() == "MESSAGE_CREATE" => {

@@ -41,7 +41,7 @@ pub enum ReShardPolicy {
     /// meanwhile.
     StopThenStart,
     /// The new shards start beside the old ones, unheard. When all are READY and their guilds are loaded
-    /// they take over at once: no event is missed as long as the two are less than 10 s apart, and one
+    /// they take over at once: no event is missed as long as the two are less than 9 s apart, and one
     /// comes twice only if its body differs. If that fails the old ones just go on.
     StartThenSwap,
 }

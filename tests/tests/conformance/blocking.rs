@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use shardwright_blocking::{Bot, Events, RecvTimeout, connect_bot, gateway_info};
+use shardwright_blocking::{Bot, Events, RecvTimeout, connect_bot, connect_shards, gateway_info};
 use shardwright_core::{
-    Command, CommandError, GatewayInfo, ShardState, Shards, StatusUpdate, Token,
+    Command, CommandError, EventId, FleetError, GatewayInfo, ShardFilter, ShardId, ShardState,
+    Shards, StatusUpdate, Token,
 };
-use shardwright_runtime::{ConnectError, Options};
+use shardwright_runtime::{AcknowledgeError, ConnectError, Options};
 
 use crate::harness::{Commands, Harness, Subject, Taken};
 
@@ -31,6 +32,18 @@ impl Harness for Blocking {
         Ok(Box::new(Running { bot, events }))
     }
 
+    fn connect_shards(
+        &self,
+        token: Token,
+        options: Options,
+        gateway: GatewayInfo,
+        shards: Vec<ShardId>,
+    ) -> Result<Box<dyn Subject>, ConnectError> {
+        let (bot, events) = connect_shards(token, options, gateway, shards)?;
+        let bot = Arc::new(Handle(bot));
+        Ok(Box::new(Running { bot, events }))
+    }
+
     fn gateway_info(&self, token: &Token, options: &Options) -> Result<GatewayInfo, ConnectError> {
         gateway_info(token, options)
     }
@@ -43,6 +56,10 @@ impl Subject for Running {
             RecvTimeout::Ended => Taken::Ended,
             RecvTimeout::TimedOut => Taken::TimedOut,
         }
+    }
+
+    fn acknowledge(&self, id: EventId) -> Result<(), AcknowledgeError> {
+        self.events.acknowledge(id)
     }
 
     fn dropped(&self) -> u64 {
@@ -67,6 +84,22 @@ impl Commands for Handle {
 
     fn send(&self, command: Command, to: Shards) -> Result<(), CommandError> {
         self.0.send(command, to).map(drop)
+    }
+
+    fn shard_states(&self, filter: ShardFilter) -> Vec<ShardState> {
+        self.0.shard_states(filter)
+    }
+
+    fn add_shards(&self, states: Vec<ShardState>) -> Result<(), FleetError> {
+        self.0.add_shards(states)
+    }
+
+    fn remove_shards(&self, filter: ShardFilter) -> Vec<ShardState> {
+        self.0.remove_shards(filter)
+    }
+
+    fn re_shard(&self, to: Option<u32>) -> Result<(), FleetError> {
+        self.0.re_shard(to)
     }
 
     fn disconnect(&self) {

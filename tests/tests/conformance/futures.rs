@@ -8,24 +8,33 @@ use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use shardwright_core::{
-    Command, CommandError, GatewayInfo, ShardState, Shards, StatusUpdate, Token,
+    Command, CommandError, EventId, FleetError, GatewayInfo, ShardFilter, ShardId, ShardState,
+    Shards, StatusUpdate, Token,
 };
-use shardwright_runtime::{Bot, ConnectError, Events, Options};
+use shardwright_runtime::{AcknowledgeError, Bot, ConnectError, Events, Options};
 
 use crate::harness::{Commands, Harness, Subject, Taken};
 
 type Doing<'a, T> = Pin<Box<dyn Future<Output = Result<T, ConnectError>> + 'a>>;
 
+type Connecting = Doing<'static, (Bot, Events)>;
+
 /// A runtime whose functions are these.
 pub(crate) struct Futures {
     name: &'static str,
-    connect: fn(Token, Options) -> Doing<'static, (Bot, Events)>,
+    connect: fn(Token, Options) -> Connecting,
+    connect_shards: fn(Token, Options, GatewayInfo, Vec<ShardId>) -> Connecting,
     inquire: for<'a> fn(&'a Token, &'a Options) -> Doing<'a, GatewayInfo>,
 }
 
 pub(crate) const SMOL: Futures = Futures {
     name: "smol",
     connect: |token, options| Box::pin(shardwright_async_std::smol::connect_bot(token, options)),
+    connect_shards: |token, options, gateway, shards| {
+        Box::pin(shardwright_async_std::smol::connect_shards(
+            token, options, gateway, shards,
+        ))
+    },
     inquire: |token, options| Box::pin(shardwright_async_std::smol::gateway_info(token, options)),
 };
 
@@ -34,6 +43,11 @@ pub(crate) const ASYNC_STD: Futures = Futures {
     connect: |token, options| {
         Box::pin(shardwright_async_std::async_std::connect_bot(
             token, options,
+        ))
+    },
+    connect_shards: |token, options, gateway, shards| {
+        Box::pin(shardwright_async_std::async_std::connect_shards(
+            token, options, gateway, shards,
         ))
     },
     inquire: |token, options| {
@@ -90,6 +104,19 @@ impl Harness for Futures {
         Ok(Box::new(Running { bot, events }))
     }
 
+    fn connect_shards(
+        &self,
+        token: Token,
+        options: Options,
+        gateway: GatewayInfo,
+        shards: Vec<ShardId>,
+    ) -> Result<Box<dyn Subject>, ConnectError> {
+        let connecting = (self.connect_shards)(token, options, gateway, shards);
+        let (bot, events) = done(connecting)?;
+        let bot = Arc::new(Handle(bot));
+        Ok(Box::new(Running { bot, events }))
+    }
+
     fn gateway_info(&self, token: &Token, options: &Options) -> Result<GatewayInfo, ConnectError> {
         done((self.inquire)(token, options))
     }
@@ -102,6 +129,10 @@ impl Subject for Running {
             Some(None) => Taken::Ended,
             None => Taken::TimedOut,
         }
+    }
+
+    fn acknowledge(&self, id: EventId) -> Result<(), AcknowledgeError> {
+        self.events.acknowledge(id)
     }
 
     fn dropped(&self) -> u64 {
@@ -126,6 +157,22 @@ impl Commands for Handle {
 
     fn send(&self, command: Command, to: Shards) -> Result<(), CommandError> {
         done(self.0.send(command, to)).map(drop)
+    }
+
+    fn shard_states(&self, filter: ShardFilter) -> Vec<ShardState> {
+        done(self.0.shard_states(filter))
+    }
+
+    fn add_shards(&self, states: Vec<ShardState>) -> Result<(), FleetError> {
+        done(self.0.add_shards(states))
+    }
+
+    fn remove_shards(&self, filter: ShardFilter) -> Vec<ShardState> {
+        done(self.0.remove_shards(filter))
+    }
+
+    fn re_shard(&self, to: Option<u32>) -> Result<(), FleetError> {
+        done(self.0.re_shard(to))
     }
 
     fn disconnect(&self) {

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use shardwright_core::{
-    Command, CommandError, Event, GatewayInfo, ShardState, Shards, StatusUpdate, Token,
+    Command, CommandError, Event, EventId, FleetError, GatewayInfo, ShardFilter, ShardId,
+    ShardState, Shards, StatusUpdate, Token,
 };
-use shardwright_runtime::{ConnectError, Options};
+use shardwright_runtime::{AcknowledgeError, ConnectError, Options};
 
 /// One case: what must hold on every runtime.
 pub(crate) struct Case {
@@ -51,6 +52,15 @@ pub(crate) trait Harness: Send + Sync {
     /// Starts a bot and returns once the gateway's address is known.
     fn connect(&self, token: Token, options: Options) -> Result<Box<dyn Subject>, ConnectError>;
 
+    /// Starts a bot with exactly these shards.
+    fn connect_shards(
+        &self,
+        token: Token,
+        options: Options,
+        gateway: GatewayInfo,
+        shards: Vec<ShardId>,
+    ) -> Result<Box<dyn Subject>, ConnectError>;
+
     /// Asks for the gateway's address and nothing more.
     fn gateway_info(&self, token: &Token, options: &Options) -> Result<GatewayInfo, ConnectError>;
 }
@@ -69,6 +79,9 @@ pub(crate) enum Taken {
 pub(crate) trait Subject: Send {
     fn next(&mut self, at_most: Duration) -> Taken;
 
+    /// Says by hand that a dispatch has been handled.
+    fn acknowledge(&self, id: EventId) -> Result<(), AcknowledgeError>;
+
     /// How many dispatches were dropped.
     fn dropped(&self) -> u64;
 
@@ -85,6 +98,14 @@ pub(crate) trait Commands: Send + Sync {
     fn send_raw(&self, shard: u32, command: Command) -> Result<(), CommandError>;
 
     fn send(&self, command: Command, to: Shards) -> Result<(), CommandError>;
+
+    fn shard_states(&self, filter: ShardFilter) -> Vec<ShardState>;
+
+    fn add_shards(&self, states: Vec<ShardState>) -> Result<(), FleetError>;
+
+    fn remove_shards(&self, filter: ShardFilter) -> Vec<ShardState>;
+
+    fn re_shard(&self, to: Option<u32>) -> Result<(), FleetError>;
 
     fn disconnect(&self);
 

@@ -16,12 +16,15 @@ mod raw;
 mod table;
 mod tokio;
 
+mod acknowledging;
 mod backpressure;
 mod closes;
 mod compression;
 mod connecting;
 mod control_frames;
+mod fleet;
 mod heartbeat;
+mod in_place;
 mod invalid_session;
 mod payloads;
 mod resets;
@@ -54,10 +57,13 @@ const SUBJECTS: &[(&str, &[Case])] = &[
     ("stopping", stopping::CASES),
     ("backpressure", backpressure::CASES),
     ("control_frames", control_frames::CASES),
+    ("fleet", fleet::CASES),
+    ("in_place", in_place::CASES),
+    ("acknowledging", acknowledging::CASES),
 ];
 
 /// The runtimes.
-fn harnesses() -> Vec<Arc<dyn Harness>> {
+pub(crate) fn harnesses() -> Vec<Arc<dyn Harness>> {
     vec![
         Arc::new(tokio::Tokio),
         Arc::new(futures::SMOL),

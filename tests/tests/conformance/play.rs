@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use shardwright_core::{
-    ApiBase, CloseCode, DisconnectReason, Dispatch, Event, Intents, Next, Problem, SessionLoss,
-    ShardState, StopReason, Token,
+    ApiBase, CloseCode, DisconnectReason, Dispatch, Event, EventId, Intents, Next, Problem,
+    SessionLoss, ShardId, ShardState, StopReason, Token,
 };
-use shardwright_runtime::Options;
+use shardwright_runtime::{AcknowledgeError, Options};
 use shardwright_testkit::emulator::{Builder, Emulator};
 use shardwright_testkit::scenario::{Effect, Scenario, Step};
 use shardwright_testkit::server::{self, Log, Seen, Target};
@@ -67,7 +67,7 @@ pub(crate) struct Play {
     pub(crate) bot: Arc<dyn Commands>,
     subject: Option<Box<dyn Subject>>,
     /// The last dispatch taken of each shard: session and sequence.
-    last: BTreeMap<u32, (u32, u64)>,
+    last: BTreeMap<ShardId, (u32, u64)>,
     /// Gaps are part of the case.
     gaps: bool,
     memory: VecDeque<String>,
@@ -114,7 +114,25 @@ impl Play {
     pub(crate) fn at(harness: &dyn Harness, api: &str, change: impl FnOnce(&mut Options)) -> Self {
         let mut options = options(api);
         change(&mut options);
-        let subject = harness.connect(token(), options).expect("a bot");
+        Self::of(harness.connect(token(), options).expect("a bot"))
+    }
+
+    /// A bot that runs exactly these shards.
+    pub(crate) fn shards(
+        harness: &dyn Harness,
+        emulator: &Emulator,
+        shards: impl IntoIterator<Item = ShardId>,
+        change: impl FnOnce(&mut Options),
+    ) -> Self {
+        let mut options = options(&emulator.api_base());
+        change(&mut options);
+        let gateway = harness.gateway_info(&token(), &options).expect("a gateway");
+        let shards = shards.into_iter().collect();
+        let subject = harness.connect_shards(token(), options, gateway, shards);
+        Self::of(subject.expect("a bot"))
+    }
+
+    fn of(subject: Box<dyn Subject>) -> Self {
         Self {
             emulator: None,
             bot: subject.bot(),
@@ -158,7 +176,34 @@ impl Play {
 
     /// The bot resumes a session of an earlier one, after this number.
     pub(crate) fn resuming_after(&mut self, seq: u64) {
-        self.last.insert(0, (1, seq));
+        self.last.insert(ShardId::SINGLE, (1, seq));
+    }
+
+    /// The bot resumes these sessions of an earlier one.
+    pub(crate) fn going_on_from(&mut self, states: &[ShardState]) {
+        for state in states {
+            let seq = state.seq.expect("a session");
+            self.last.insert(state.shard, (1, seq));
+        }
+    }
+
+    /// The last dispatch taken of each shard.
+    pub(crate) fn seqs(&self) -> BTreeMap<ShardId, u64> {
+        let last = self.last.iter();
+        last.map(|(shard, (_, seq))| (*shard, *seq)).collect()
+    }
+
+    /// Waits until all shards are connected: so many.
+    pub(crate) fn connected(&mut self, wanted: u32) {
+        self.until("all shards", |event| match event {
+            Event::ConnectedAllShards { shards } if *shards == wanted => Some(()),
+            _ => None,
+        });
+    }
+
+    /// Says by hand that a dispatch has been handled.
+    pub(crate) fn acknowledge(&self, id: EventId) -> Result<(), AcknowledgeError> {
+        self.subject.as_ref().expect("its events").acknowledge(id)
     }
 
     /// The next event. Whatever the case is about: dispatches come in order and once.
@@ -186,7 +231,7 @@ impl Play {
         match &event {
             Event::Dispatch(dispatch) => {
                 let id = dispatch.id();
-                let last = self.last.entry(id.shard.number()).or_default();
+                let last = self.last.entry(id.shard).or_default();
                 let (session, seq) = *last;
                 let expected = if id.session == session { seq + 1 } else { 1 };
                 let fits = if self.gaps {
@@ -211,7 +256,7 @@ impl Play {
 
     /// The sequence of the last dispatch taken of the first shard.
     pub(crate) fn seq(&self) -> u64 {
-        self.last.get(&0).map_or(0, |(_, seq)| *seq)
+        self.last.values().next().map_or(0, |(_, seq)| *seq)
     }
 
     /// Takes events until one is what is wanted.
@@ -422,16 +467,17 @@ impl Play {
 
     /// What must hold of a client in every case.
     pub(crate) fn well_behaved(&self) {
-        self.log(|log| {
-            let violations = log.violations();
-            assert!(violations.is_empty(), "{violations:?}");
-            let most = log.most_open();
-            assert!(
-                most.values().all(|most| *most <= 1),
-                "two at once: {most:?}"
-            );
-        });
+        self.log(no_fault);
     }
+}
+
+/// The gateway found no fault, and no shard had two connections at once.
+pub(crate) fn no_fault(log: &Log) {
+    let violations = log.violations();
+    assert!(violations.is_empty(), "{violations:?}");
+    let most = log.most_open();
+    let one = most.values().all(|most| *most <= 1);
+    assert!(one, "two at once: {most:?}");
 }
 
 /// An effect that sends one dispatch with a small body.

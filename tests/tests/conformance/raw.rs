@@ -182,12 +182,21 @@ impl Line {
 
     /// Reads until a payload of this opcode comes; beats are acknowledged.
     pub(crate) fn payload(&mut self, op: u8) -> String {
+        self.payload_with(op, true)
+    }
+
+    /// The same, and nothing is written.
+    pub(crate) fn payload_unanswered(&mut self, op: u8) -> String {
+        self.payload_with(op, false)
+    }
+
+    fn payload_with(&mut self, op: u8, acknowledge: bool) -> String {
         let wanted = format!(r#"{{"op":{op},"#);
         loop {
             match self.read() {
                 Some(FromClient::Text(text)) => {
                     let text = String::from_utf8(text.to_vec()).expect("UTF-8");
-                    if text.starts_with(r#"{"op":1,"#) {
+                    if acknowledge && text.starts_with(r#"{"op":1,"#) {
                         self.text(r#"{"op":11}"#);
                     }
                     if text.starts_with(&wanted) {

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use shardwright_core::{
-    Command, CommandError, GatewayInfo, ShardState, Shards, StatusUpdate, Token,
+    Command, CommandError, EventId, FleetError, GatewayInfo, ShardFilter, ShardId, ShardState,
+    Shards, StatusUpdate, Token,
 };
-use shardwright_runtime::{ConnectError, Options};
-use shardwright_tokio::{Bot, Events, connect_bot, gateway_info};
+use shardwright_runtime::{AcknowledgeError, ConnectError, Options};
+use shardwright_tokio::{Bot, Events, connect_bot, connect_shards, gateway_info};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
 
@@ -46,6 +47,20 @@ impl Harness for Tokio {
         Ok(Box::new(Running { bot, events }))
     }
 
+    fn connect_shards(
+        &self,
+        token: Token,
+        options: Options,
+        gateway: GatewayInfo,
+        shards: Vec<ShardId>,
+    ) -> Result<Box<dyn Subject>, ConnectError> {
+        let runtime = runtime();
+        let connecting = connect_shards(token, options, gateway, shards);
+        let (bot, events) = runtime.block_on(connecting)?;
+        let bot = Arc::new(Handle { runtime, bot });
+        Ok(Box::new(Running { bot, events }))
+    }
+
     fn gateway_info(&self, token: &Token, options: &Options) -> Result<GatewayInfo, ConnectError> {
         runtime().block_on(gateway_info(token, options))
     }
@@ -59,6 +74,10 @@ impl Subject for Running {
             Ok(None) => Taken::Ended,
             Err(_) => Taken::TimedOut,
         }
+    }
+
+    fn acknowledge(&self, id: EventId) -> Result<(), AcknowledgeError> {
+        self.events.acknowledge(id)
     }
 
     fn dropped(&self) -> u64 {
@@ -84,6 +103,22 @@ impl Commands for Handle {
 
     fn send(&self, command: Command, to: Shards) -> Result<(), CommandError> {
         self.runtime.block_on(self.bot.send(command, to)).map(drop)
+    }
+
+    fn shard_states(&self, filter: ShardFilter) -> Vec<ShardState> {
+        self.runtime.block_on(self.bot.shard_states(filter))
+    }
+
+    fn add_shards(&self, states: Vec<ShardState>) -> Result<(), FleetError> {
+        self.runtime.block_on(self.bot.add_shards(states))
+    }
+
+    fn remove_shards(&self, filter: ShardFilter) -> Vec<ShardState> {
+        self.runtime.block_on(self.bot.remove_shards(filter))
+    }
+
+    fn re_shard(&self, to: Option<u32>) -> Result<(), FleetError> {
+        self.runtime.block_on(self.bot.re_shard(to))
     }
 
     fn disconnect(&self) {

@@ -1,0 +1,81 @@
+//! Boxes of shards whose events are delivered in place: they only hold what is kept back while the layout
+//! changes.
+
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+
+use shardwright_core::Event;
+
+use super::{Mailboxes, Slot, State, size_of};
+use crate::swap::{Swap, Verdict};
+
+impl Mailboxes {
+    /// What comes to this box is delivered in place.
+    pub(crate) fn set_in_place(&self, slot: Slot) {
+        if let Some(mailbox) = self.lock().at(slot.0) {
+            mailbox.in_place = true;
+        }
+    }
+
+    /// Whether a change of layouts is under way: then [`pass`](Self::pass) decides what is delivered in
+    /// place.
+    pub(crate) fn swaps(&self) -> bool {
+        self.swapping.load(Ordering::Relaxed)
+    }
+
+    /// An event that is delivered in place, if it is to be delivered.
+    pub(crate) fn pass<'m>(&self, slot: Slot, event: Event<'m>) -> Option<Event<'m>> {
+        let mut state = self.lock();
+        let State { boxes, swap, .. } = &mut *state;
+        let Some(Some(mailbox)) = boxes.get_mut(slot.0) else {
+            return None;
+        };
+        match &event {
+            Event::Dispatch(dispatch) => {
+                if mailbox.withdrawn {
+                    return None;
+                }
+                if let Some(muted) = &mut mailbox.muted {
+                    if muted.wants(dispatch, swap) {
+                        let size = size_of(&event);
+                        muted.keep(event.into_owned(), size, self.bytes);
+                    }
+                    return None;
+                }
+                if swap.judge(dispatch, mailbox.is_new) == Verdict::LeaveOut {
+                    return None;
+                }
+                if matches!(swap, Swap::None) {
+                    self.swapping.store(false, Ordering::Relaxed);
+                }
+            }
+            Event::GuildsLoaded { .. } => {
+                if let Some(muted) = &mut mailbox.muted {
+                    muted.set_loaded();
+                }
+            }
+            _ => {}
+        }
+        if mailbox.items.is_empty() {
+            return Some(event);
+        }
+        // It has just taken over: what was kept comes first.
+        let size = size_of(&event);
+        state.put(slot.0, event.into_owned(), size);
+        None
+    }
+
+    /// Ready once a shard that was muted is heard, with what it has kept: for delivery in place.
+    pub(crate) fn poll_kept(&self, slot: Slot, cx: &mut Context<'_>) -> Poll<Vec<Event<'static>>> {
+        let mut state = self.lock();
+        let Some(mailbox) = state.at(slot.0) else {
+            return Poll::Ready(Vec::new());
+        };
+        if mailbox.muted.is_some() {
+            mailbox.producer = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        mailbox.bytes = 0;
+        Poll::Ready(mailbox.items.drain(..).map(|item| item.event).collect())
+    }
+}

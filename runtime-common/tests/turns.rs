@@ -1,0 +1,85 @@
+//! A turn ends, however much there is to do.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+
+use shardwright_core::{Compression, GatewayInfo, Intents, SessionStartLimit, ShardId, Token};
+use shardwright_runtime::{Driver, Options, Socket, Turn, prepare_shards};
+use tungstenite::{Error, Message};
+
+/// A gateway that always has one more message.
+struct Endless {
+    read: Arc<AtomicU64>,
+}
+
+impl Socket for Endless {
+    fn poll_read(&mut self, _: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>> {
+        let read = self.read.fetch_add(1, Ordering::Relaxed);
+        assert!(read < 100_000, "the turn does not end");
+        let text = match read {
+            0 => r#"{"op":10,"d":{"heartbeat_interval":41250}}"#,
+            _ => r#"{"op":11}"#,
+        };
+        Poll::Ready(Some(Ok(Message::text(text))))
+    }
+
+    fn poll_room(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn take(&mut self, _: Message) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_bytes(&mut self, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(bytes.len()))
+    }
+}
+
+#[derive(Default)]
+struct Woken(AtomicU64);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn a_flood_is_taken_in_many_turns_that_let_others_in() {
+    let mut options = Options::new(Intents::empty());
+    options.compression = Compression::None;
+    let url = "ws://gateway.example".parse().unwrap();
+    let starts = SessionStartLimit::new(1000, 1000, Duration::ZERO, 1);
+    let gateway = GatewayInfo::new(url, 1, starts);
+    let token = Token::new("a-token").unwrap();
+    let (mut owner, _connecting) =
+        prepare_shards(token, &options, gateway, [ShardId::SINGLE]).unwrap();
+    let mut seats = Vec::new();
+    let idle = Waker::noop();
+    owner.turn(&mut Context::from_waker(idle), |seat| seats.push(seat));
+    let read = Arc::new(AtomicU64::new(0));
+    let endless = Arc::clone(&read);
+    let mut driver = Driver::new(seats.remove(0), move |_| {
+        let read = Arc::clone(&endless);
+        Box::pin(async { Ok(Endless { read }) })
+    });
+    let woken = Arc::new(Woken::default());
+    let waker = Waker::from(Arc::clone(&woken));
+    for turn in 1..=10 {
+        let before = read.load(Ordering::Relaxed);
+        let result = driver.turn(&mut Context::from_waker(&waker));
+        assert!(matches!(result, Turn::Wait(_)), "{result:?}");
+        let taken = read.load(Ordering::Relaxed) - before;
+        assert!((1..=1000).contains(&taken), "{taken} in turn {turn}");
+        // It asks for the next one itself: the socket has nothing new to say.
+        assert_eq!(woken.0.load(Ordering::Relaxed), turn);
+    }
+}
