@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use shardwright_tokio::{
-    Activity, ApiBase, Compression, Intents, Overflow, ShardPlan, Status, TlsOptions, Token,
+    Activity, ApiBase, Compression, Intents, NoProxy, Overflow, Proxy, ProxyRules, ShardPlan,
+    Status, TlsOptions, Token,
 };
 
 /// Watch, inspect and emulate the Discord Gateway.
@@ -26,7 +27,8 @@ pub(crate) enum Verb {
   shardwright watch                                       an emulated gateway, nothing to set up
   DISCORD_TOKEN=… shardwright watch --intents guilds,guild-messages
   DISCORD_TOKEN=… shardwright watch --shards 4 --format json --until ready
-  shardwright watch --api http://127.0.0.1:8080/api/v10 --only MESSAGE_CREATE --data")]
+  shardwright watch --api http://127.0.0.1:8080/api/v10 --only MESSAGE_CREATE --data
+  HTTPS_PROXY=http://user:password@proxy:3128 DISCORD_TOKEN=… shardwright watch")]
     Watch(Box<WatchArgs>),
     /// Show what Discord says of the gateway: address, shards, session starts left
     #[command(after_help = "Examples:
@@ -51,6 +53,14 @@ pub(crate) struct Access {
     /// Trust the certificates in this file too
     #[arg(long, value_name = "PEM")]
     pub(crate) ca_file: Option<PathBuf>,
+    /// Reach the API and the gateway through http://HOST:PORT or socks5://HOST:PORT
+    ///
+    /// A login goes before the host, user:password@, percent-encoded; keep it out of the command line and
+    /// use HTTPS_PROXY or https_proxy, which say the same. Names are looked up by the proxy. The hosts in
+    /// NO_PROXY or no_proxy are dialled directly; this machine too, unless --proxy is given. An empty value
+    /// overrules the environment.
+    #[arg(long, value_name = "URL")]
+    pub(crate) proxy: Option<Hidden>,
     /// Give up after so many failed requests for the gateway's address
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) tries: Option<u32>,
@@ -60,7 +70,51 @@ pub(crate) struct Access {
 #[derive(Debug)]
 pub(crate) struct UsageError(pub(crate) String);
 
+/// A text that may have a password in it, and is checked where no message repeats it.
+#[derive(Clone)]
+pub(crate) struct Hidden(String);
+
+impl From<&str> for Hidden {
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+impl std::fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Hidden")
+    }
+}
+
+/// The first of these variables that is set to something.
+fn variable(names: [&'static str; 2]) -> Option<(&'static str, String)> {
+    let mut set = names
+        .into_iter()
+        .filter_map(|name| Some((name, std::env::var_os(name)?)));
+    set.find(|(_, text)| !text.is_empty())
+        // What is not UTF-8 is no address, and is said to be none.
+        .map(|(name, text)| (name, text.to_string_lossy().into_owned()))
+}
+
 impl Access {
+    /// Which hosts are reached through which proxy.
+    pub(crate) fn proxy(&self) -> Result<ProxyRules, UsageError> {
+        let given = match &self.proxy {
+            Some(Hidden(text)) => Some(("--proxy", text.clone())),
+            None => variable(["HTTPS_PROXY", "https_proxy"]),
+        };
+        let Some((name, text)) = given.filter(|(_, text)| !text.is_empty()) else {
+            return Ok(ProxyRules::default());
+        };
+        let proxy = Proxy::parse(&text).map_err(|error| UsageError(format!("{name}: {error}")))?;
+        let mut rules = ProxyRules::through(proxy);
+        rules.loopback = self.proxy.is_some();
+        if let Some((_, list)) = variable(["NO_PROXY", "no_proxy"]) {
+            rules.no_proxy = NoProxy::new(&list);
+        }
+        Ok(rules)
+    }
+
     /// The token, if one is given. It comes from the environment or a file; argv is public.
     pub(crate) fn token(&self) -> Result<Option<Token>, UsageError> {
         let text = match &self.token_file {

@@ -26,6 +26,13 @@ pub(crate) async fn run(args: GatewayArgs) -> Outcome {
             return Outcome::Usage;
         }
     };
+    options.proxy = match args.access.proxy() {
+        Ok(proxy) => proxy,
+        Err(error) => {
+            eprintln!("shardwright: {}", error.0);
+            return Outcome::Usage;
+        }
+    };
     options.start_tries = Some(args.access.tries.unwrap_or(TRIES));
     if let Some(api) = args.access.api {
         options.api = api;

@@ -56,6 +56,10 @@ pub(crate) async fn run(args: WatchArgs, verbose: u8) -> Outcome {
         Ok(tls) => tls,
         Err(error) => return usage_error(&error.0),
     };
+    options.proxy = match args.access.proxy() {
+        Ok(proxy) => proxy,
+        Err(error) => return usage_error(&error.0),
+    };
     let given = match args.access.token() {
         Ok(given) => given,
         Err(error) => return usage_error(&error.0),
@@ -102,6 +106,8 @@ pub(crate) async fn run(args: WatchArgs, verbose: u8) -> Outcome {
             match (api, token) {
                 (Ok(api), Ok(token)) => {
                     options.api = api;
+                    // It is in this process.
+                    options.proxy = Default::default();
                     token
                 }
                 _ => return Outcome::Internal,

@@ -55,10 +55,13 @@ fn failures_have_their_exit_codes() {
         &["gateway", "--api", &api, "--ca-file", "/nonexistent"],
         &["watch", "--token-file", "/nonexistent"],
         &["watch", "--token", "secret"],
+        &["gateway", "--api", &api, "--proxy", "u:secret@h"],
+        &["watch", "--api", &api, "--proxy", "https://u:secret@h"],
     ] {
         let output = run(usage);
         assert_eq!(code(&output), Some(2), "{usage:?} {}", said(&output));
         assert!(output.stdout.is_empty());
+        assert!(!said(&output).contains("u:secret"), "{}", said(&output));
     }
     let odd = shardwright(&["watch", "--api", &api])
         .env("DISCORD_TOKEN", "two words")
@@ -66,6 +69,37 @@ fn failures_have_their_exit_codes() {
         .unwrap();
     assert_eq!(code(&odd), Some(2));
     assert!(!said(&odd).contains("two words"), "{}", said(&odd));
+}
+
+#[test]
+fn a_proxy_comes_from_the_flag_or_the_environment() {
+    let emulator = emulator(|_| {});
+    let api = emulator.api_base();
+    let down = ["gateway", "--api", &api, "--tries", "1", "--proxy"];
+    let output = run(&[&down[..], &["http://u:secret@127.0.0.1:9"]].concat());
+    assert_eq!(code(&output), Some(4), "{}", said(&output));
+    assert!(said(&output).contains("the proxy"), "{}", said(&output));
+    assert!(!said(&output).contains("secret"), "{}", said(&output));
+    let seen = emulator.with_machine(|machine| machine.log().entries().len());
+    assert_eq!(seen, 0, "a direct request");
+    let excepted = shardwright(&[&down[..], &["http://127.0.0.1:9"]].concat())
+        .env("NO_PROXY", "127.0.0.0/8")
+        .output()
+        .unwrap();
+    assert_eq!(code(&excepted), Some(0), "{}", said(&excepted));
+    for name in ["HTTPS_PROXY", "https_proxy"] {
+        let with = |value: &str, more: &[&str]| {
+            let args = [&["gateway", "--api", &api][..], more].concat();
+            shardwright(&args).env(name, value).output().unwrap()
+        };
+        let wrong = with("ftp://u:secret@h", &[]);
+        assert_eq!(code(&wrong), Some(2), "{}", said(&wrong));
+        assert!(said(&wrong).contains(name), "{}", said(&wrong));
+        assert!(!said(&wrong).contains("secret"), "{}", said(&wrong));
+        // This machine is dialled directly.
+        assert_eq!(code(&with("http://127.0.0.1:9", &[])), Some(0));
+        assert_eq!(code(&with("ftp://h", &["--proxy", ""])), Some(0));
+    }
 }
 
 #[test]

@@ -171,7 +171,7 @@ fn is_plain(byte: u8) -> bool {
     byte.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&byte)
 }
 
-fn split_authority(authority: &str) -> Result<(String, Option<u16>), UrlError> {
+pub(crate) fn split_authority(authority: &str) -> Result<(String, Option<u16>), UrlError> {
     let (host, port) = if let Some(rest) = authority.strip_prefix('[') {
         let (host, port) = rest.split_once(']').ok_or(UrlError::BadHost)?;
         let address: Ipv6Addr = host.parse().map_err(|_| UrlError::BadHost)?;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::gateway_info::GatewayInfo;
+use crate::proxy::ProxyFault;
 use crate::token::Token;
 
 /// Why the gateway's data could not be had.
@@ -59,6 +60,9 @@ pub enum FetchFault {
         /// What is wrong with it.
         problem: String,
     },
+    /// The proxy does not forward.
+    #[error("the api cannot be reached: {0}")]
+    Proxy(#[from] ProxyFault),
     /// No answer came.
     #[error("the api cannot be reached: {what}; check the network, the proxy and the base address")]
     Network {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-use crate::{Command, EventId, Frame};
+use crate::{Command, EventId, Frame, ProxyFault};
 
 /// The number of one connection of a shard: grows by one at each dial and is never used twice.
 ///
@@ -167,6 +167,9 @@ pub enum TransportFault {
     /// A frame or message was larger than the limit.
     #[error("a websocket message was larger than the limit")]
     TooLarge,
+    /// The proxy does not forward. The host itself is not dialled then.
+    #[error(transparent)]
+    Proxy(#[from] ProxyFault),
     /// Anything else, as the operating system calls it.
     #[error("{0}")]
     Other(String),

@@ -150,6 +150,7 @@ mod intents_text;
 mod members;
 mod payload;
 mod presence;
+mod proxy;
 mod raw_payload;
 mod rng;
 mod shard_filter;
@@ -172,6 +173,9 @@ pub use intents::Intents;
 pub use intents_text::ParseIntentsError;
 pub use members::{Members, Nonce, RequestGuildMembers};
 pub use presence::{ParseStatusError, Status, StatusUpdate};
+pub use proxy::{
+    NoProxy, Proxy, ProxyDialogue, ProxyError, ProxyFault, ProxyRules, ProxyStep, SocksReply,
+};
 pub use shard_filter::ShardFilter;
 pub use shard_id::{ShardId, ShardIdError};
 pub use token::{Token, TokenError};

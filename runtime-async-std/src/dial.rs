@@ -12,8 +12,8 @@ use futures_core::Stream;
 use futures_io::{AsyncRead, AsyncWrite};
 use futures_rustls::TlsConnector;
 use futures_sink::Sink;
-use shardwright_core::TransportFault;
-use shardwright_runtime::{Socket, Target, fault, io_fault};
+use shardwright_core::{ProxyDialogue, ProxyStep, TransportFault};
+use shardwright_runtime::{Socket, Target, fault, io_fault, unreached};
 
 use crate::turns::Runtime;
 
@@ -47,7 +47,11 @@ impl Socket for AsyncSocket {
 }
 
 pub(crate) async fn dial<R: Runtime>(target: Target) -> Result<AsyncSocket, TransportFault> {
-    let tcp = connect::<R>(&target).await?;
+    let tcp = connect::<R>(&target).await;
+    let mut tcp = tcp.map_err(|why| target.unreached(why))?;
+    if let Some(dialogue) = target.tunnel {
+        tunnel(&mut tcp, dialogue).await?;
+    }
     let stream: Box<dyn Io> = match target.tls {
         Some((config, name)) => {
             let tls = TlsConnector::from(config).connect(name, tcp).await;
@@ -59,6 +63,39 @@ pub(crate) async fn dial<R: Runtime>(target: Target) -> Result<AsyncSocket, Tran
         .await
         .map(|(socket, _)| AsyncSocket(socket))
         .map_err(|error| fault(&error))
+}
+
+/// Talks with the proxy until it forwards, and reads not a byte more.
+async fn tunnel(
+    tcp: &mut (impl Io + ?Sized),
+    mut dialogue: ProxyDialogue,
+) -> Result<(), TransportFault> {
+    let broken = |error| unreached(io_fault(&error));
+    let ended = || unreached(TransportFault::UnexpectedEnd);
+    let mut buffer = [0; 64];
+    loop {
+        match dialogue.poll() {
+            ProxyStep::Done => return Ok(()),
+            ProxyStep::Write(bytes) => {
+                let mut left = bytes.as_slice();
+                while !left.is_empty() {
+                    let write = poll_fn(|cx| Pin::new(&mut *tcp).poll_write(cx, left)).await;
+                    match write.map_err(broken)? {
+                        0 => return Err(ended()),
+                        count => left = left.get(count..).unwrap_or_default(),
+                    }
+                }
+            }
+            ProxyStep::Read(most) => {
+                let buffer = &mut buffer[..most.min(64)];
+                let read = poll_fn(|cx| Pin::new(&mut *tcp).poll_read(cx, buffer)).await;
+                match read.map_err(broken)? {
+                    0 => return Err(ended()),
+                    count => dialogue.handle(&buffer[..count])?,
+                };
+            }
+        }
+    }
 }
 
 /// Tries the addresses in order.

@@ -21,8 +21,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     if let Ok(api) = std::env::var("DISCORD_API") {
         options.api = ApiBase::parse(&api)?;
     }
-    let (bot, mut events) = connect_bot(token, options)?;
-    while let Some(event) = events.next() {
+    let (bot, events) = connect_bot(token, options)?;
+    for event in events {
         match event {
             // The answer comes while events are taken, so somebody else waits for it.
             Event::Dispatch(event) if event.name() == "GUILD_CREATE" => {

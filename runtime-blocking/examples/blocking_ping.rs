@@ -12,7 +12,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         options.api = ApiBase::parse(&api)?;
     }
     let (_bot, mut events) = connect_bot(token, options)?;
-    while let Some(event) = events.next() {
+    for event in events {
         match event {
             Event::Dispatch(event) if event.name() == "MESSAGE_CREATE" => {
                 println!("{}", event.text()?);

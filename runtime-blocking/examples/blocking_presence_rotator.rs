@@ -17,7 +17,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     if let Ok(api) = std::env::var("DISCORD_API") {
         options.api = ApiBase::parse(&api)?;
     }
-    let (bot, mut events) = connect_bot(token, options)?;
+    let (bot, events) = connect_bot(token, options)?;
     let shown = [
         Activity::playing("chess"),
         Activity::listening("the rain"),
@@ -26,7 +26,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut shown = shown.into_iter().cycle();
     let mut change_at = Instant::now();
     // Heartbeats are events too, so that this goes round even where nobody says a word.
-    while let Some(event) = events.next() {
+    for event in events {
         if let Event::Stopped { why, .. } = event {
             println!("{why}");
         } else if change_at <= Instant::now()

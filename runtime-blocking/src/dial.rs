@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use rustls::{ClientConnection, StreamOwned};
 use shardwright_core::TransportFault;
-use shardwright_runtime::{Target, fault, io_fault};
+use shardwright_runtime::{Target, fault, io_fault, tunnel};
 use socket2::SockRef;
 use tungstenite::client::client_with_config;
 use tungstenite::{HandshakeError, WebSocket};
@@ -204,7 +204,11 @@ impl Job {
 }
 
 fn open(target: Target, deadline: Instant) -> Opened {
-    let tcp = Tcp::new(connect(&target, deadline)?, deadline);
+    let tcp = connect(&target, deadline).map_err(|why| target.unreached(why))?;
+    let mut tcp = Tcp::new(tcp, deadline);
+    if let Some(dialogue) = target.tunnel {
+        tunnel(&mut tcp, dialogue)?;
+    }
     let bytes = match target.tls {
         Some((config, name)) => {
             let tls = ClientConnection::new(config, name)

@@ -4,7 +4,6 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::{Instant, SystemTime};
 
-use rustls::ClientConfig;
 use shardwright_core::{
     FetchFault, FetchMachine, FetchNext, FleetConfig, FleetMachine, GatewayInfo, GatewayRequest,
     ShardId, ShardPlan, Token,
@@ -13,7 +12,9 @@ use shardwright_core::{
 use crate::inbox::{Inbox, inbox};
 use crate::owner::{Helpers, Turn};
 use crate::saver::Saver;
-use crate::{Bot, ConnectError, Events, Mailboxes, Options, Owner, fetch_on_thread, random_seed};
+use crate::{
+    Bot, ConnectError, Events, Mailboxes, Network, Options, Owner, fetch_on_thread, random_seed,
+};
 
 /// A bot on its way. The runtime gives the owner its turns meanwhile.
 #[derive(Debug)]
@@ -52,7 +53,7 @@ fn prepare_fleet(
     mut fleet: FleetConfig,
     options: &Options,
 ) -> Result<(Owner, Connecting), ConnectError> {
-    let tls = options.tls.client_config()?;
+    let network = options.network()?;
     let seed = options.seed.unwrap_or_else(random_seed);
     let store = options.store.clone();
     let last = store.as_ref().map(|store| store.load()).transpose();
@@ -78,7 +79,7 @@ fn prepare_fleet(
         options.acknowledge,
     );
     let helpers = Helpers {
-        tls,
+        network,
         mailboxes: mailboxes.clone(),
         in_place: options.in_place.clone(),
         gate: options.identify_when.clone(),
@@ -123,7 +124,7 @@ impl Connecting {
 #[derive(Debug)]
 pub struct Inquiry {
     request: GatewayRequest,
-    tls: Arc<ClientConfig>,
+    network: Network,
     machine: FetchMachine,
     answer: Option<Inbox<Result<GatewayInfo, FetchFault>>>,
     retry_at: Option<Instant>,
@@ -138,7 +139,7 @@ impl Inquiry {
         let seed = options.seed.unwrap_or_else(random_seed);
         Ok(Self {
             request: GatewayRequest::new(&options.api, token),
-            tls: options.tls.client_config()?,
+            network: options.network()?,
             machine: FetchMachine::new(options.start_tries, seed),
             answer: None,
             retry_at: None,
@@ -157,8 +158,8 @@ impl Inquiry {
             let Some(answer) = &mut self.answer else {
                 let (reply, answer) = inbox();
                 self.answer = Some(answer);
-                let tls = Arc::clone(&self.tls);
-                fetch_on_thread(self.request.clone(), tls, move |result| {
+                let network = self.network.clone();
+                fetch_on_thread(self.request.clone(), network, move |result| {
                     // Nobody listens if the question was dropped.
                     reply.send(result);
                 });

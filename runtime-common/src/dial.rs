@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use shardwright_core::TransportFault;
+use shardwright_core::{ProxyDialogue, TransportFault};
 use tungstenite::client::IntoClientRequest;
 use tungstenite::error::ProtocolError;
 use tungstenite::handshake::client::Request;
 use tungstenite::protocol::WebSocketConfig;
+
+use crate::{Network, unreached};
 
 /// Small, because thousands of shards idle in one process; large payloads grow them for a while.
 const READ_BUFFER: usize = 8 * 1024;
@@ -24,10 +26,12 @@ const WRITE_BUFFER: usize = 1024 * 1024;
 pub struct Target {
     /// The upgrade request.
     pub request: Request,
-    /// The name or address to look up, without brackets.
+    /// The name or address to look up, without brackets: the proxy's, if there is one.
     pub host: String,
-    /// The port.
+    /// Its port.
     pub port: u16,
+    /// What to settle with the proxy before anything else.
+    pub tunnel: Option<ProxyDialogue>,
     /// How to encrypt, if it is to be encrypted.
     pub tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
     /// How long it may take in all. The machine keeps this deadline itself.
@@ -40,11 +44,11 @@ impl Target {
     /// Where this URL leads.
     ///
     /// # Errors
-    /// If it is no websocket URL, or its host can have no certificate.
+    /// If it is no websocket URL, or its host can have no certificate or be given to no proxy.
     pub fn new(
         url: &str,
         time_allowed: Duration,
-        tls: &Arc<ClientConfig>,
+        network: &Network,
         largest: usize,
     ) -> Result<Self, TransportFault> {
         let request = url.into_client_request().map_err(|error| fault(&error))?;
@@ -59,9 +63,16 @@ impl Target {
         let tls = if encrypted {
             let name = ServerName::try_from(host.clone())
                 .map_err(|error| TransportFault::Tls(error.to_string()))?;
-            Some((Arc::clone(tls), name))
+            Some((Arc::clone(&network.tls), name))
         } else {
             None
+        };
+        let (host, port, tunnel) = match network.proxy.for_host(&host, port) {
+            Some(proxy) => {
+                let dialogue = ProxyDialogue::new(proxy, &host, port)?;
+                (proxy.host().to_owned(), proxy.port(), Some(dialogue))
+            }
+            None => (host, port, None),
         };
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
@@ -73,10 +84,20 @@ impl Target {
             request,
             host,
             port,
+            tunnel,
             tls,
             time_allowed,
             config,
         })
+    }
+
+    /// A failed TCP connection, named after whom it was made to.
+    #[must_use]
+    pub fn unreached(&self, why: TransportFault) -> TransportFault {
+        match self.tunnel {
+            Some(_) => unreached(why),
+            None => why,
+        }
     }
 
     /// How long one of so many addresses may be tried. None may use up the time of the others: behind a

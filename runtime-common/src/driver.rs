@@ -5,18 +5,16 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use rustls::ClientConfig;
 use shardwright_core::{CloseCode, ConnId, Input, OutgoingText, TransportFault};
 use tungstenite::protocol::CloseFrame;
 use tungstenite::protocol::frame::Frame;
 use tungstenite::protocol::frame::coding::{Data, OpCode};
 use tungstenite::{Error, Message};
 
-use crate::{Seat, Target, Turn, Wire, fault, io_fault};
+use crate::{Network, Seat, Target, Turn, Wire, fault, io_fault};
 
 /// After a failed write, how long what has arrived is still read before the connection is given up.
 const READ_ON: Duration = Duration::from_secs(1);
@@ -60,7 +58,7 @@ impl<S: Socket> Driver<S> {
     pub fn new(seat: Seat, dial: impl FnMut(Target) -> Dial<S> + Send + 'static) -> Self {
         let wire = Connection {
             dial: Box::new(dial),
-            tls: Arc::clone(seat.tls()),
+            network: seat.network().clone(),
             largest: seat.largest_frame(),
             dialling: None,
             line: None,
@@ -123,7 +121,7 @@ impl<S> std::fmt::Debug for Driver<S> {
 
 struct Connection<S> {
     dial: Dialler<S>,
-    tls: Arc<ClientConfig>,
+    network: Network,
     largest: usize,
     dialling: Option<(ConnId, Dial<S>)>,
     line: Option<Line<S>>,
@@ -150,7 +148,7 @@ struct Line<S> {
 impl<S: Send + 'static> Wire for Connection<S> {
     fn connect(&mut self, conn: ConnId, url: String, time_allowed: Duration) {
         self.line = None;
-        let dialling = match Target::new(&url, time_allowed, &self.tls, self.largest) {
+        let dialling = match Target::new(&url, time_allowed, &self.network, self.largest) {
             Ok(target) => (self.dial)(target),
             Err(why) => Box::pin(std::future::ready(Err(why))),
         };

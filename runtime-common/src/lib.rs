@@ -27,6 +27,7 @@ mod store;
 pub mod surface;
 mod swap;
 mod tls;
+mod tunnel;
 
 pub use bot::{Accepted, Bot};
 pub use connect::{Connecting, Inquiry, prepare, prepare_shards};
@@ -43,3 +44,4 @@ pub use seat::{Seat, Wire};
 pub use seed::random_seed;
 pub use store::{FileStore, SavedRun, SavedStarts, SessionStore, StoreError};
 pub use tls::{TlsError, TlsOptions};
+pub use tunnel::{Network, tunnel, unreached};

@@ -4,12 +4,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use shardwright_core::{
-    ApiBase, Compression, EventFilter, FetchFault, FleetConfig, Intents, KnownStarts,
+    ApiBase, Compression, EventFilter, FetchFault, FleetConfig, Intents, KnownStarts, ProxyRules,
     ReShardPolicy, ShardLimits, ShardPlan, ShardState, StatusUpdate, Token,
 };
 
 use crate::{
-    Acknowledge, IdentifyGate, InPlace, Overflow, SessionStore, StoreError, TlsError, TlsOptions,
+    Acknowledge, IdentifyGate, InPlace, Network, Overflow, SessionStore, StoreError, TlsError,
+    TlsOptions,
 };
 
 /// Everything about a bot but its token. The defaults are right for most.
@@ -46,6 +47,9 @@ pub struct Options {
     pub mailbox_bytes: usize,
     /// Whom connections trust: Mozilla's roots.
     pub tls: TlsOptions,
+    /// Through which proxy the API and the gateway are reached: none. A host that has one is never dialled
+    /// directly.
+    pub proxy: ProxyRules,
     /// How often the gateway's address is asked for before giving up: without end.
     pub start_tries: Option<u32>,
     /// What happens when Discord demands more shards: a bot that runs them all stops them and starts as
@@ -87,6 +91,7 @@ impl Options {
             mailbox_events: 4096,
             mailbox_bytes: 16 * 1024 * 1024,
             tls: TlsOptions::default(),
+            proxy: ProxyRules::default(),
             start_tries: None,
             re_shard: ReShardPolicy::StopThenStart,
             identify_when: None,
@@ -96,6 +101,17 @@ impl Options {
             careful: false,
             seed: None,
         }
+    }
+
+    /// How connections are made.
+    ///
+    /// # Errors
+    /// If TLS cannot be set up.
+    pub(crate) fn network(&self) -> Result<Network, TlsError> {
+        Ok(Network {
+            tls: self.tls.client_config()?,
+            proxy: Arc::new(self.proxy.clone()),
+        })
     }
 
     /// The configuration of the fleet.

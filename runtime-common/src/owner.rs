@@ -6,7 +6,6 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use rustls::ClientConfig;
 use shardwright_core::{
     Answer, Command, CommandError, CommandId, Event, FetchFault, FleetAction, FleetError,
     FleetInput, FleetMachine, GuildMembers, GuildMembersRequest, IfNotReady, RequestMembersError,
@@ -17,7 +16,7 @@ use crate::delivery::InPlace;
 use crate::gate::{Gatekeeper, IdentifyGate};
 use crate::inbox::{Inbox, Sender, inbox};
 use crate::saver::Saver;
-use crate::{Mailboxes, Seat, fetch_on_thread};
+use crate::{Mailboxes, Network, Seat, fetch_on_thread};
 
 /// How a request for members ended.
 pub(crate) type Members = Result<GuildMembers, RequestMembersError>;
@@ -60,7 +59,7 @@ pub(crate) enum Order {
 #[derive(Debug)]
 pub struct Owner {
     fleet: FleetMachine,
-    tls: Arc<ClientConfig>,
+    network: Network,
     mailboxes: Mailboxes,
     in_place: Option<InPlace>,
     orders: Inbox<Order>,
@@ -118,7 +117,7 @@ impl Owner {
         end: Arc<OnceLock<Vec<ShardState>>>,
     ) -> Self {
         let Helpers {
-            tls,
+            network,
             mailboxes,
             in_place,
             gate,
@@ -127,7 +126,7 @@ impl Owner {
         let (to_fleet, inputs) = inbox();
         Self {
             fleet,
-            tls,
+            network,
             mailboxes,
             in_place,
             orders,
@@ -282,7 +281,7 @@ impl Owner {
             match self.fleet.poll() {
                 FleetAction::Fetch(request) => {
                     let to_fleet = self.to_fleet.clone();
-                    fetch_on_thread(request, Arc::clone(&self.tls), move |result| {
+                    fetch_on_thread(request, self.network.clone(), move |result| {
                         to_fleet.send(FleetInput::Fetched(result));
                     });
                 }
@@ -291,7 +290,7 @@ impl Owner {
                     self.shards.insert(start.config.shard, to_shard);
                     drive(Seat::new(
                         *start,
-                        Arc::clone(&self.tls),
+                        self.network.clone(),
                         self.mailboxes.clone(),
                         self.in_place.as_ref(),
                         messages,
@@ -405,7 +404,7 @@ fn matters_after_a_crash(input: &FleetInput) -> bool {
 /// What an owner works with.
 #[derive(Debug)]
 pub(crate) struct Helpers {
-    pub(crate) tls: Arc<ClientConfig>,
+    pub(crate) network: Network,
     pub(crate) mailboxes: Mailboxes,
     pub(crate) in_place: Option<InPlace>,
     pub(crate) gate: Option<IdentifyGate>,

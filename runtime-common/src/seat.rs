@@ -2,20 +2,18 @@
 //! deadlines. A driver gives it a [`Wire`] and polls.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant, SystemTime};
 
-use rustls::ClientConfig;
 use shardwright_core::{
     Action, CloseCode, ConnId, Event, EventId, FleetInput, Input, OutgoingText, ShardId,
     ShardMachine, ShardReport, ShardStart, ShardState, Stop, ToShard, Wait,
 };
 
-use crate::Mailboxes;
 use crate::collecting::{Collecting, Wanted};
 use crate::delivery::{Delivery, InPlace};
 use crate::inbox::{Inbox, Sender};
+use crate::{Mailboxes, Network};
 
 /// How long a shard that keeps its session waits for its last events to be acknowledged by hand.
 const PATIENCE_FOR_ACKS: Duration = Duration::from_secs(5);
@@ -43,7 +41,7 @@ pub struct Seat {
     machine: ShardMachine,
     collecting: Collecting,
     shard: ShardId,
-    tls: Arc<ClientConfig>,
+    network: Network,
     largest: usize,
     delivery: Delivery,
     messages: Inbox<ToShard>,
@@ -59,7 +57,7 @@ pub struct Seat {
 impl Seat {
     pub(crate) fn new(
         mut start: ShardStart,
-        tls: Arc<ClientConfig>,
+        network: Network,
         mailboxes: Mailboxes,
         in_place: Option<&InPlace>,
         messages: Inbox<ToShard>,
@@ -75,7 +73,7 @@ impl Seat {
             collecting,
             machine: ShardMachine::new(start.config, start.state, start.seed, now),
             shard,
-            tls,
+            network,
             largest,
             messages,
             to_fleet,
@@ -93,10 +91,10 @@ impl Seat {
         self.shard
     }
 
-    /// The TLS configuration of its connections.
+    /// How its connections are made.
     #[must_use]
-    pub fn tls(&self) -> &Arc<ClientConfig> {
-        &self.tls
+    pub fn network(&self) -> &Network {
+        &self.network
     }
 
     /// The largest websocket frame and message that is read, in bytes.

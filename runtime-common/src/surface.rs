@@ -4,11 +4,11 @@ pub use shardwright_core::{
     Activity, ActivityKind, ApiBase, ChannelId, ChannelInfoField, CloseCode, Command, CommandError,
     Compression, ConnId, DisconnectReason, Dispatch, Event, EventFilter, EventId, FetchFault,
     FleetError, GateRequest, GatewayInfo, GuildId, GuildMembers, GuildMembersRequest, IdError,
-    Intents, KnownStarts, Members, Next, Nonce, ParseActivityKindError, ParseIntentsError,
-    ParseStatusError, Problem, RawJson, ReShardPolicy, RequestGuildMembers, RequestMembersError,
-    SessionLoss, SessionStartLimit, ShardFilter, ShardId, ShardIdError, ShardLimits, ShardPlan,
-    ShardState, Shards, Status, StatusUpdate, StopReason, Token, TokenError, TransportFault,
-    UrlError, UserId, VoiceStateUpdate,
+    Intents, KnownStarts, Members, Next, NoProxy, Nonce, ParseActivityKindError, ParseIntentsError,
+    ParseStatusError, Problem, Proxy, ProxyError, ProxyFault, ProxyRules, RawJson, ReShardPolicy,
+    RequestGuildMembers, RequestMembersError, SessionLoss, SessionStartLimit, ShardFilter, ShardId,
+    ShardIdError, ShardLimits, ShardPlan, ShardState, Shards, SocksReply, Status, StatusUpdate,
+    StopReason, Token, TokenError, TransportFault, UrlError, UserId, VoiceStateUpdate,
 };
 
 pub use crate::{

@@ -6,9 +6,9 @@ use std::task::{Context, Poll};
 
 use futures_core::Stream;
 use futures_sink::Sink;
-use shardwright_core::TransportFault;
-use shardwright_runtime::{Socket, Target, fault, io_fault};
-use tokio::io::{AsyncRead, AsyncWrite};
+use shardwright_core::{ProxyDialogue, ProxyStep, TransportFault};
+use shardwright_runtime::{Socket, Target, fault, io_fault, unreached};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_tungstenite::tungstenite::{Error, Message};
@@ -44,9 +44,13 @@ impl Socket for TokioSocket {
 }
 
 pub(crate) async fn dial(target: Target) -> Result<TokioSocket, TransportFault> {
-    let tcp = connect(&target).await?;
+    let tcp = connect(&target).await;
+    let mut tcp = tcp.map_err(|why| target.unreached(why))?;
     // Frames are small and complete; waiting to fill packets only delays beats.
     let _ = tcp.set_nodelay(true);
+    if let Some(dialogue) = target.tunnel {
+        tunnel(&mut tcp, dialogue).await?;
+    }
     let stream: Box<dyn Io> = match target.tls {
         Some((config, name)) => {
             let tls = TlsConnector::from(config).connect(name, tcp).await;
@@ -58,6 +62,26 @@ pub(crate) async fn dial(target: Target) -> Result<TokioSocket, TransportFault> 
         .await
         .map(|(socket, _)| TokioSocket(socket))
         .map_err(|error| fault(&error))
+}
+
+/// Talks with the proxy until it forwards, and reads not a byte more.
+async fn tunnel(tcp: &mut TcpStream, mut dialogue: ProxyDialogue) -> Result<(), TransportFault> {
+    let broken = |error| unreached(io_fault(&error));
+    let mut buffer = [0; 64];
+    loop {
+        match dialogue.poll() {
+            ProxyStep::Done => return Ok(()),
+            ProxyStep::Write(bytes) => tcp.write_all(&bytes).await.map_err(broken)?,
+            ProxyStep::Read(most) => {
+                let most = most.min(buffer.len());
+                let count = tcp.read(&mut buffer[..most]).await.map_err(broken)?;
+                if count == 0 {
+                    return Err(unreached(TransportFault::UnexpectedEnd));
+                }
+                dialogue.handle(&buffer[..count])?;
+            }
+        }
+    }
 }
 
 /// Tries the addresses in order.

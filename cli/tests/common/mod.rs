@@ -15,7 +15,15 @@ pub(crate) fn emulator(change: impl FnOnce(&mut ServerConfig)) -> Emulator {
 /// The command with nothing of the caller's environment that it heeds.
 pub(crate) fn shardwright(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_shardwright"));
-    for name in ["DISCORD_TOKEN", "DISCORD_API", "RUST_LOG"] {
+    for name in [
+        "DISCORD_TOKEN",
+        "DISCORD_API",
+        "RUST_LOG",
+        "HTTPS_PROXY",
+        "https_proxy",
+        "NO_PROXY",
+        "no_proxy",
+    ] {
         command.env_remove(name);
     }
     command

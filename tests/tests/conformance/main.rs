@@ -9,6 +9,7 @@
 //! that nothing depends on. Where something must *not* happen they wait for something later that must.
 
 mod blocking;
+mod forwarder;
 mod futures;
 mod harness;
 mod play;
@@ -27,6 +28,7 @@ mod heartbeat;
 mod in_place;
 mod invalid_session;
 mod payloads;
+mod proxy;
 mod resets;
 mod resume_url;
 mod sending;
@@ -54,6 +56,7 @@ const SUBJECTS: &[(&str, &[Case])] = &[
     ("upgrade", upgrade::CASES),
     ("resets", resets::CASES),
     ("tls", tls::CASES),
+    ("proxy", proxy::CASES),
     ("stopping", stopping::CASES),
     ("backpressure", backpressure::CASES),
     ("control_frames", control_frames::CASES),
