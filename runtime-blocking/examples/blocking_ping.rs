@@ -11,7 +11,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     if let Ok(api) = std::env::var("DISCORD_API") {
         options.api = ApiBase::parse(&api)?;
     }
-    let (_bot, mut events) = connect_bot(token, options)?;
+    let (_bot, events) = connect_bot(token, options)?;
     for event in events {
         match event {
             Event::Dispatch(event) if event.name() == "MESSAGE_CREATE" => {
