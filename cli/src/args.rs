@@ -40,6 +40,13 @@ pub(crate) enum Verb {
   shardwright emulate --listen 127.0.0.1:8080 --rate 100
   shardwright emulate --scenario stormy --shards 16 --max-concurrency 16")]
     Emulate(EmulateArgs),
+    /// Print a shell's completions of this command
+    #[command(after_help = "Example:
+  shardwright completions bash > ~/.local/share/bash-completion/completions/shardwright")]
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
 }
 
 #[derive(Debug, Args)]

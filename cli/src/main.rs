@@ -12,9 +12,10 @@ mod status;
 mod usage;
 mod watch;
 
+use std::io::Write;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use args::{Cli, Verb};
 
@@ -68,9 +69,20 @@ fn main() -> ExitCode {
             Verb::Watch(args) => watch::run(*args, cli.verbose).await,
             Verb::Gateway(args) => gateway::run(args).await,
             Verb::Emulate(args) => emulate::run(args).await,
+            Verb::Completions { shell } => completions(shell),
         }
     });
     // A reader of standard input may still be blocked; it must not hold up the end.
     runtime.shutdown_background();
     outcome.into()
+}
+
+/// Prints completions. Made in memory first, so that a closed standard output is no fault.
+fn completions(shell: clap_complete::Shell) -> Outcome {
+    let mut text = Vec::new();
+    let mut command = Cli::command();
+    clap_complete::generate(shell, &mut command, "shardwright", &mut text);
+    // Whoever reads may have had enough.
+    let _ = std::io::stdout().write_all(&text);
+    Outcome::Done
 }

@@ -364,6 +364,17 @@ fn a_closed_output_is_an_orderly_stop() {
 }
 
 #[test]
+fn completions_name_the_flags() {
+    for shell in ["bash", "zsh", "fish"] {
+        let output = run(&["completions", shell]);
+        assert_eq!(code(&output), Some(0), "{}", said(&output));
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(text.contains("manual-ack"), "{shell}");
+    }
+    assert_eq!(code(&run(&["completions", "none-such"])), Some(2));
+}
+
+#[test]
 fn every_runtime_brings_the_same_events() {
     // The same events each time: an emulator of its own, and nothing at random.
     let run = |runtime: &str| {

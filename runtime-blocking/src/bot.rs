@@ -1,8 +1,7 @@
 //! The handle of a running bot, for threads: each method waits for its answer.
 
 use shardwright_runtime::surface::*;
-
-use crate::turns::wait;
+use shardwright_runtime::threads::wait;
 
 /// A running bot: a handle to give it commands. Cheap to clone; dropping the last one changes nothing.
 #[derive(Clone, Debug)]

@@ -123,6 +123,10 @@ type Opened = Result<WebSocket<Bytes>, TransportFault>;
 struct Job {
     target: Target,
     deadline: Instant,
+    reply: Reply,
+}
+
+struct Reply {
     opened: Sender<Opened>,
     waker: Waker,
 }
@@ -145,8 +149,7 @@ impl Diallers {
         queue.jobs.push_back(Job {
             deadline: Instant::now() + target.time_allowed,
             target,
-            opened,
-            waker,
+            reply: Reply { opened, waker },
         });
         if queue.threads < AT_ONCE {
             let diallers = self.clone();
@@ -157,7 +160,7 @@ impl Diallers {
                     // Nobody will take it: the shard tries again later.
                     if let Some(job) = queue.jobs.pop_back() {
                         let fault = TransportFault::Other(format!("no thread: {error}"));
-                        job.done(Err(fault));
+                        job.reply.send(Err(fault));
                     }
                 }
                 Err(_) => {}
@@ -181,22 +184,13 @@ impl Diallers {
                 };
                 job
             };
-            let Job {
-                target,
-                deadline,
-                opened,
-                waker,
-            } = job;
-            let result = open(target, deadline);
-            // Its shard may have given it up.
-            let _ = opened.send(result);
-            waker.wake();
+            job.reply.send(open(job.target, job.deadline));
         }
     }
 }
 
-impl Job {
-    fn done(self, result: Opened) {
+impl Reply {
+    fn send(self, result: Opened) {
         // Its shard may have given it up.
         let _ = self.opened.send(result);
         self.waker.wake();

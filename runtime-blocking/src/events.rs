@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use shardwright_runtime::surface::{AcknowledgeError, Event, EventId};
 
-use crate::turns::{wait, wait_until};
+use shardwright_runtime::threads::{wait, wait_until};
 
 /// The events of a bot, in order for each shard: an iterator that waits. The last is [`Event::Stopped`],
 /// then `None`.

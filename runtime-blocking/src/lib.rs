@@ -5,17 +5,16 @@ mod dial;
 mod events;
 mod shard;
 mod socket;
-mod turns;
 
 use std::thread;
 
 pub use shardwright_runtime::surface::*;
+use shardwright_runtime::threads::{turns, wait};
 use shardwright_runtime::{Connecting, Inquiry, Owner, prepare, prepare_shards};
 
 pub use crate::bot::{Accepted, Bot};
 use crate::dial::Diallers;
 pub use crate::events::{Events, RecvTimeout};
-use crate::turns::{turns, wait};
 
 /// Connects a bot: asks Discord for the gateway's address and starts its shards.
 ///

@@ -26,6 +26,7 @@ mod seed;
 mod store;
 pub mod surface;
 mod swap;
+pub mod threads;
 mod tls;
 mod tunnel;
 

@@ -1,4 +1,5 @@
-//! Gives turns on a thread: it sleeps until a waker or a time.
+//! Gives turns on plain threads, and waits on them for what futures bring: a thread sleeps until a waker or a
+//! time.
 
 use std::future::Future;
 use std::pin::pin;
@@ -7,7 +8,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::Instant;
 
-use shardwright_runtime::Turn;
+use crate::Turn;
 
 struct Unpark(Thread);
 
@@ -30,7 +31,7 @@ fn sleep(until: Option<Instant>) {
 }
 
 /// Gives turns until one says that it is over.
-pub(crate) fn turns<T>(mut turn: impl FnMut(&mut Context<'_>) -> Turn<T>) -> T {
+pub fn turns<T>(mut turn: impl FnMut(&mut Context<'_>) -> Turn<T>) -> T {
     let waker = waker();
     loop {
         match turn(&mut Context::from_waker(&waker)) {
@@ -41,7 +42,7 @@ pub(crate) fn turns<T>(mut turn: impl FnMut(&mut Context<'_>) -> Turn<T>) -> T {
 }
 
 /// Waits for something that some other thread brings about.
-pub(crate) fn wait<T>(future: impl Future<Output = T>) -> T {
+pub fn wait<T>(future: impl Future<Output = T>) -> T {
     let mut future = pin!(future);
     turns(|cx| match future.as_mut().poll(cx) {
         Poll::Ready(result) => Turn::Done(result),
@@ -50,7 +51,7 @@ pub(crate) fn wait<T>(future: impl Future<Output = T>) -> T {
 }
 
 /// Polls once more whenever it is woken, until then at the latest.
-pub(crate) fn wait_until<T>(
+pub fn wait_until<T>(
     at: Option<Instant>,
     mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
 ) -> Option<T> {
