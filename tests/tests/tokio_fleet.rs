@@ -9,9 +9,9 @@ use shardwright_testkit::emulator::{DONE, Emulator};
 use shardwright_testkit::scenario::Effect;
 use shardwright_testkit::server::{Log, Seen, ServerConfig, Shard, Target};
 use shardwright_tokio::{
-    Acknowledge, ApiBase, Event, Events, FleetError, IdentifyGate, Intents, Options, ReShardPolicy,
-    ShardFilter, ShardPlan, ShardState, StopReason, Token, connect_bot, connect_shards,
-    gateway_info,
+    Acknowledge, ApiBase, Event, Events, FleetError, GuildId, GuildMembersRequest, IdentifyGate,
+    Intents, Options, ReShardPolicy, ShardFilter, ShardPlan, ShardState, Shards, StatusUpdate,
+    StopReason, Token, connect_bot, connect_shards, gateway_info,
 };
 
 /// The longest any of these may take on a busy machine; nothing waits for it.
@@ -419,9 +419,24 @@ async fn what_is_acknowledged_by_hand_is_what_a_kept_session_goes_on_after() {
 async fn futures_may_be_dropped_at_any_point() {
     let emulator = emulator(|config| config.shards = 2);
     for polls in 0..40 {
+        let its_options = options(&emulator);
+        let of_token = token();
+        if let Some(info) = polled(gateway_info(&of_token, &its_options), polls).await {
+            // Its owner and events are dropped with it.
+            polled(connect_shards(token(), options(&emulator), info, []), polls).await;
+        }
         let connecting = connect_bot(token(), options(&emulator));
         if let Some((bot, mut events)) = polled(connecting, polls).await {
             polled(bot.shard_states(ShardFilter::all()), polls % 3).await;
+            let status = StatusUpdate::online();
+            if let Some(accepted) = polled(bot.status_update(status, Shards::All), polls % 6).await
+            {
+                polled(accepted.sent(), polls % 2).await;
+            }
+            let request = GuildMembersRequest::everyone(GuildId::new(41_771_983_423_143_937));
+            polled(bot.request_members(request), polls % 3).await;
+            let twice = [ShardState::fresh(ShardId::new(0, 2).unwrap())];
+            polled(bot.add_shards(twice), polls % 4).await;
             polled(bot.re_shard(Some(2)), polls % 2).await;
             polled(events.next(), polls % 4).await;
             polled(bot.remove_shards(ShardFilter::all()), polls % 5).await;
