@@ -6,14 +6,11 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use async_tungstenite::tungstenite::{Error, Message};
 use async_tungstenite::{WebSocketStream, client_async_with_config};
-use futures_core::Stream;
 use futures_io::{AsyncRead, AsyncWrite};
 use futures_rustls::TlsConnector;
-use futures_sink::Sink;
 use shardwright_core::{ProxyDialogue, ProxyStep, TransportFault};
-use shardwright_runtime::{Socket, Target, fault, io_fault, unreached};
+use shardwright_runtime::{StreamSocket, Target, fault, io_fault, unreached};
 
 use crate::turns::Runtime;
 
@@ -21,32 +18,11 @@ use crate::turns::Runtime;
 pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
-/// A websocket of an executor with the futures' own traits.
-pub(crate) struct AsyncSocket(WebSocketStream<Box<dyn Io>>);
+type Socket = WebSocketStream<Box<dyn Io>>;
 
-impl Socket for AsyncSocket {
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>> {
-        Pin::new(&mut self.0).poll_next(cx)
-    }
-
-    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        Pin::new(&mut self.0).poll_ready(cx)
-    }
-
-    fn take(&mut self, message: Message) -> Result<(), Error> {
-        Pin::new(&mut self.0).start_send(message)
-    }
-
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        Sink::poll_flush(Pin::new(&mut self.0), cx)
-    }
-
-    fn poll_bytes(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(self.0.get_mut()).poll_write(cx, bytes)
-    }
-}
-
-pub(crate) async fn dial<R: Runtime>(target: Target) -> Result<AsyncSocket, TransportFault> {
+pub(crate) async fn dial<R: Runtime>(
+    target: Target,
+) -> Result<StreamSocket<Socket>, TransportFault> {
     let tcp = connect::<R>(&target).await;
     let mut tcp = tcp.map_err(|why| target.unreached(why))?;
     if let Some(dialogue) = target.tunnel {
@@ -61,8 +37,12 @@ pub(crate) async fn dial<R: Runtime>(target: Target) -> Result<AsyncSocket, Tran
     };
     client_async_with_config(target.request, stream, Some(target.config))
         .await
-        .map(|(socket, _)| AsyncSocket(socket))
+        .map(|(socket, _)| StreamSocket::new(socket, write_bytes))
         .map_err(|error| fault(&error))
+}
+
+fn write_bytes(socket: &mut Socket, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    Pin::new(socket.get_mut()).poll_write(cx, bytes)
 }
 
 /// Talks with the proxy until it forwards, and reads not a byte more.

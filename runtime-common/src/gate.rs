@@ -11,7 +11,8 @@ use shardwright_core::{ConnId, FleetInput, GateRequest, ShardId};
 
 use crate::inbox::{Sender, inbox};
 
-type Opening = Pin<Box<dyn Future<Output = ()> + Send>>;
+/// Whether it opened; it has failed if not.
+type Opening = Pin<Box<dyn Future<Output = bool> + Send>>;
 
 /// Says when a shard may identify, after its turn by the local limits has come.
 ///
@@ -38,27 +39,30 @@ impl IdentifyGate {
         F: Fn(GateRequest) -> Opens + Send + Sync + 'static,
         Opens: Future<Output = ()> + Send + 'static,
     {
-        Self(Arc::new(move |request| Box::pin(ask(request))))
+        Self(Arc::new(move |request| {
+            let opening = ask(request);
+            Box::pin(async move {
+                opening.await;
+                true
+            })
+        }))
     }
 
     /// A gate that is asked by a closure that blocks, each time on a thread of its own.
     pub fn blocking(ask: impl Fn(GateRequest) + Send + Sync + 'static) -> Self {
         let ask = Arc::new(ask);
-        Self::new(move |request| {
+        Self(Arc::new(move |request| {
             let ask = Arc::clone(&ask);
             let (opened, mut opens) = inbox();
             let asking = std::thread::Builder::new().name("shardwright-gate".to_owned());
-            let spawned = asking.spawn(move || {
+            // Without a thread, or if the closure panics, nothing is ever sent.
+            let _ = asking.spawn(move || {
                 ask(request);
                 // Its turn may be over.
                 opened.send(());
             });
-            async move {
-                let opened = opens.next().await;
-                assert!(spawned.is_ok(), "no thread for the identify gate");
-                assert!(opened.is_some(), "the identify gate panicked");
-            }
-        })
+            Box::pin(async move { opens.next().await.is_some() })
+        }))
     }
 }
 
@@ -119,8 +123,8 @@ impl Gatekeeper {
             let polled = catch_unwind(AssertUnwindSafe(|| opening.as_mut().poll(cx)));
             let input = match polled {
                 Ok(Poll::Pending) => continue,
-                Ok(Poll::Ready(())) => FleetInput::GateOpened { shard, conn },
-                Err(_) => FleetInput::GateFailed { shard, conn },
+                Ok(Poll::Ready(true)) => FleetInput::GateOpened { shard, conn },
+                Ok(Poll::Ready(false)) | Err(_) => FleetInput::GateFailed { shard, conn },
             };
             drop(self.waiting.swap_remove(index));
             return Poll::Ready(input);

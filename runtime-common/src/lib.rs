@@ -24,6 +24,8 @@ mod saver;
 mod seat;
 mod seed;
 mod store;
+#[cfg(feature = "async")]
+mod stream_socket;
 pub mod surface;
 mod swap;
 pub mod threads;
@@ -44,5 +46,7 @@ pub use owner::{Owner, Turn};
 pub use seat::{Seat, Wire};
 pub use seed::random_seed;
 pub use store::{FileStore, SavedRun, SavedStarts, SessionStore, StoreError};
+#[cfg(feature = "async")]
+pub use stream_socket::StreamSocket;
 pub use tls::{TlsError, TlsOptions};
 pub use tunnel::{Network, tunnel, unreached};

@@ -4,46 +4,20 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use futures_core::Stream;
-use futures_sink::Sink;
 use shardwright_core::{ProxyDialogue, ProxyStep, TransportFault};
-use shardwright_runtime::{Socket, Target, fault, io_fault, unreached};
+use shardwright_runtime::{StreamSocket, Target, fault, io_fault, unreached};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
-use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 /// A byte stream, encrypted or not.
 pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
-/// A websocket on tokio.
-pub(crate) struct TokioSocket(WebSocketStream<Box<dyn Io>>);
+type Socket = WebSocketStream<Box<dyn Io>>;
 
-impl Socket for TokioSocket {
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>> {
-        Pin::new(&mut self.0).poll_next(cx)
-    }
-
-    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        Pin::new(&mut self.0).poll_ready(cx)
-    }
-
-    fn take(&mut self, message: Message) -> Result<(), Error> {
-        Pin::new(&mut self.0).start_send(message)
-    }
-
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        Sink::poll_flush(Pin::new(&mut self.0), cx)
-    }
-
-    fn poll_bytes(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(self.0.get_mut()).poll_write(cx, bytes)
-    }
-}
-
-pub(crate) async fn dial(target: Target) -> Result<TokioSocket, TransportFault> {
+pub(crate) async fn dial(target: Target) -> Result<StreamSocket<Socket>, TransportFault> {
     let tcp = connect(&target).await;
     let mut tcp = tcp.map_err(|why| target.unreached(why))?;
     // Frames are small and complete; waiting to fill packets only delays beats.
@@ -60,8 +34,12 @@ pub(crate) async fn dial(target: Target) -> Result<TokioSocket, TransportFault> 
     };
     client_async_with_config(target.request, stream, Some(target.config))
         .await
-        .map(|(socket, _)| TokioSocket(socket))
+        .map(|(socket, _)| StreamSocket::new(socket, write_bytes))
         .map_err(|error| fault(&error))
+}
+
+fn write_bytes(socket: &mut Socket, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    Pin::new(socket.get_mut()).poll_write(cx, bytes)
 }
 
 /// Talks with the proxy until it forwards, and reads not a byte more.

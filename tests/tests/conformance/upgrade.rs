@@ -1,6 +1,6 @@
 //! The websocket upgrade: what is asked for, and every odd answer to it.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::time::Duration;
 
 use shardwright_core::{Problem, TransportFault};
@@ -191,11 +191,12 @@ fn an_upgrade_that_drips_is_given_up(harness: &dyn Harness) {
     let drip = std::thread::spawn(move || {
         // Until the client has left; the pace is what is tested.
         let head = b"HTTP/1.1 101 Switching Protocols\r\nX: ".iter();
+        stream.set_read_timeout(Some(ms(20))).expect("a time");
         for byte in head.chain(b"x".iter().cycle()) {
-            if stream.write_all(&[*byte]).is_err() {
+            let left = matches!(stream.read(&mut [0]), Ok(0));
+            if left || stream.write_all(&[*byte]).is_err() {
                 return;
             }
-            std::thread::sleep(ms(20));
         }
     });
     assert_eq!(could_not(&play.gone()), &TransportFault::TimedOut);
