@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 use crate::{CloseCode, CommandError, CommandId, ConnId, Event, OutgoingText};
 
 /// One thing to do, from [`ShardMachine::poll`](crate::ShardMachine::poll). Carry it out, then
@@ -71,7 +73,7 @@ pub enum Action<'m> {
 }
 
 /// What became of a command: `Accepted` may be followed by one more answer, the others are last.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Answer {
     /// Queued; another answer follows.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::command_error::{CommandError, check_size};
 use crate::ids::{ChannelId, GuildId};
@@ -11,8 +11,9 @@ use crate::presence::StatusUpdate;
 use crate::raw_payload;
 
 /// A payload that Discord will not refuse for its form: every constructor checks what the
-/// documentation limits, and that the encoded text has at most 4096 bytes.
-#[derive(Clone, PartialEq, Eq)]
+/// documentation limits, and that the encoded text has at most 4096 bytes. So does reading one with serde.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Stored")]
 pub struct Command {
     op: u8,
     json: Box<str>,
@@ -21,8 +22,32 @@ pub struct Command {
     status: Option<Box<StatusUpdate>>,
 }
 
+/// A command as it is read, before it is checked.
+#[derive(Deserialize)]
+struct Stored {
+    json: String,
+    kind: CommandKind,
+    guilds: Vec<GuildId>,
+    status: Option<Box<StatusUpdate>>,
+}
+
+impl TryFrom<Stored> for Command {
+    type Error = CommandError;
+
+    fn try_from(stored: Stored) -> Result<Self, CommandError> {
+        let (op, json) = raw_payload::check(&stored.json)?;
+        Ok(Self {
+            op,
+            json,
+            kind: stored.kind,
+            guilds: stored.guilds,
+            status: stored.status,
+        })
+    }
+}
+
 /// What a command is about, as far as its way to the gateway depends on it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum CommandKind {
     /// The presence of a shard. A newer one replaces it.

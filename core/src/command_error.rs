@@ -1,5 +1,9 @@
 //! Why a request of the caller was not carried out.
 
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
 use crate::ids::GuildId;
 
 /// The largest payload that Discord reads, in bytes of the encoded text, envelope included.
@@ -9,7 +13,7 @@ pub(crate) const MAX_PAYLOAD_BYTES: usize = 4096;
 ///
 /// One type for all of it: what Discord would refuse is refused when the command is made, the rest
 /// when it is handed in or while it waits.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum CommandError {
     /// The encoded payload is over 4096 bytes, which Discord answers with close 4002.
@@ -24,7 +28,7 @@ pub enum CommandError {
     #[error("{field}: {problem}")]
     BadValue {
         /// The field, by its name on the wire.
-        field: &'static str,
+        field: Cow<'static, str>,
         /// What is wrong with it, and what would be right.
         problem: String,
     },
@@ -74,7 +78,7 @@ pub enum CommandError {
 impl CommandError {
     pub(crate) fn bad_value(field: &'static str, problem: impl Into<String>) -> Self {
         Self::BadValue {
-            field,
+            field: field.into(),
             problem: problem.into(),
         }
     }

@@ -3,13 +3,15 @@
 use std::fmt;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     CloseCode, ConnId, DecodeError, Dispatch, FleetError, GuildId, SessionStartLimit, ShardId,
     ShardState, TransportFault,
 };
 
 /// Names one dispatch: acknowledge it and every one before it is acknowledged too.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[expect(clippy::exhaustive_structs, reason = "complete by nature")]
 pub struct EventId {
     /// The shard it came on.
@@ -534,7 +536,7 @@ impl fmt::Display for SentKind {
 }
 
 /// Why a shard or the whole bot ended.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum StopReason {
     /// It was asked to.

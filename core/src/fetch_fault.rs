@@ -1,9 +1,12 @@
 //! Reads the answer to the gateway request, and says what an answer without the data means.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
 use serde_json::Value;
+
+use serde::{Deserialize, Serialize};
 
 use crate::gateway_info::GatewayInfo;
 use crate::proxy::ProxyFault;
@@ -13,7 +16,7 @@ use crate::token::Token;
 ///
 /// What [is fatal](Self::is_fatal) stays so however often it is tried, and repeating it may get the
 /// address banned: 10,000 answers of 401, 403 or 429 in ten minutes. The rest passes by itself.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum FetchFault {
     /// Discord refuses: 4xx other than 408 and 429.
@@ -26,7 +29,7 @@ pub enum FetchFault {
         /// What Discord said, cut after 300 characters; empty if it said nothing readable.
         message: String,
         /// What a person does about it.
-        advice: &'static str,
+        advice: Cow<'static, str>,
     },
     /// Too many requests (429).
     #[error(
@@ -196,7 +199,8 @@ fn refused(status: u16, body: &[u8]) -> FetchFault {
             405 => "check the api's base address; something else answers there",
             407 => "give the proxy's user name and password",
             _ => "do not repeat it before the cause is known",
-        },
+        }
+        .into(),
     }
 }
 

@@ -3,13 +3,15 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
+use serde::{Deserialize, Serialize};
+
 use crate::{Command, EventId, Frame, ProxyFault};
 
 /// The number of one connection of a shard: grows by one at each dial and is never used twice.
 ///
 /// Every input from the network carries it, so that what arrives late for an old connection is
 /// ignored by construction.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ConnId(pub(crate) u32);
 
 impl ConnId {
@@ -33,11 +35,11 @@ impl fmt::Display for ConnId {
 }
 
 /// The caller's own number for a command; comes back in [`Action::Answer`](crate::Action::Answer).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct CommandId(pub u64);
 
 /// What to do with a command that comes while the shard is not connected.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(clippy::exhaustive_enums, reason = "complete by nature")]
 pub enum IfNotReady {
     /// Keep it, in order, until READY or RESUMED. The queue is bounded.
@@ -48,7 +50,7 @@ pub enum IfNotReady {
 }
 
 /// How to stop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(clippy::exhaustive_enums, reason = "complete by nature")]
 pub enum Stop {
     /// Close with 4000: the session lives on for a few minutes and can be resumed, by this process
@@ -60,7 +62,7 @@ pub enum Stop {
 
 /// One thing that happened, told to the machine by
 /// [`ShardMachine::handle`](crate::ShardMachine::handle).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Input {
     /// Begin: dial for the first time.
@@ -129,7 +131,7 @@ pub enum Input {
 }
 
 /// What went wrong below the protocol, without any text of the peer's.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum TransportFault {
     /// The name of the host could not be looked up.

@@ -121,6 +121,7 @@
 //! ```
 
 pub mod manual;
+pub mod trace;
 
 // --- bytes to payloads ---
 mod decode;

@@ -35,7 +35,7 @@ pub struct RequestGuildMembers {
 /// Which members. One or the other: Discord ignores ids beside a query.
 ///
 /// Complete by nature.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Members {
     /// Those whose user name begins with `prefix`.
     Query {
@@ -225,7 +225,7 @@ mod tests {
 
     const GUILD: GuildId = GuildId::new(7);
 
-    fn field(request: &RequestGuildMembers) -> Option<&'static str> {
+    fn field(request: &RequestGuildMembers) -> Option<std::borrow::Cow<'static, str>> {
         match request.check() {
             Ok(()) => None,
             Err(CommandError::BadValue { field, .. }) => Some(field),

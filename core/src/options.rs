@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 use crate::{Compression, GatewayUrl, Intents, ShardId, StatusUpdate, Token};
 
 /// Known when compiled; nothing is read from the environment.
-const OS: &str = std::env::consts::OS;
+pub(crate) const OS: &str = std::env::consts::OS;
 
 /// Everything one [`ShardMachine`](crate::ShardMachine) needs to know. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -68,6 +70,21 @@ impl ShardConfig {
 #[derive(Clone, Debug, Default)]
 pub struct EventFilter(Option<Arc<BTreeSet<Box<str>>>>);
 
+impl Serialize for EventFilter {
+    /// The names, or null for everything.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.as_deref().serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for EventFilter {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Self(
+            Option::<BTreeSet<_>>::deserialize(deserializer)?.map(Arc::new),
+        ))
+    }
+}
+
 impl EventFilter {
     /// Everything (the default).
     #[must_use]
@@ -104,7 +121,7 @@ impl EventFilter {
 
 /// Every deadline, size and delay of a shard. None of them is documented by Discord; the defaults
 /// come from what long-lived clients use.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(clippy::exhaustive_structs, reason = "used with struct update syntax")]
 pub struct ShardLimits {
     /// TCP, TLS and the websocket upgrade together: 10 s.

@@ -1,5 +1,7 @@
 //! Names some shards of a bot.
 
+use serde::{Deserialize, Serialize};
+
 use crate::{ShardId, ShardState};
 
 /// Which shards are meant: those that any of its parts names. Empty, it names none.
@@ -13,7 +15,7 @@ use crate::{ShardId, ShardState};
 /// assert!(!ShardFilter::none().or_session("a-session").matches(&zero));
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShardFilter {
     all: bool,
     shards: Vec<ShardId>,

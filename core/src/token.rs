@@ -81,6 +81,16 @@ impl Token {
         Ok(Self(bare.into()))
     }
 
+    /// What stands in for a token of this length, as in a trace.
+    pub(crate) fn placeholder(length: usize) -> Self {
+        let dots = ".".repeat(length.clamp(MASK.len(), 6 * MAX_BYTES) - MASK.len());
+        Self(MASK.replace(']', &format!("{dots}]")).into())
+    }
+
+    pub(crate) fn masked() -> Self {
+        Self::placeholder(0)
+    }
+
     /// The bare token, for the payloads Identify and Resume and for the `Authorization` header
     /// (which puts `Bot ` before it). Whoever calls this keeps it out of logs and errors.
     pub fn expose(&self) -> &str {

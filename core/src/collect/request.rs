@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::RawJson;
 use crate::{Command, CommandError, GuildId, Members, Nonce, RequestGuildMembers, UserId};
 
@@ -14,7 +16,7 @@ const BATCH: usize = 100;
 /// Asks for members of a guild, and for the whole answer in one piece.
 ///
 /// Unlike [`RequestGuildMembers`] it may name any number of ids, it needs no nonce, and it has a deadline.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct GuildMembersRequest {
     /// The guild. One at a time.
@@ -127,7 +129,7 @@ impl GuildMembersRequest {
 }
 
 /// The whole answer to a [`GuildMembersRequest`].
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct GuildMembers {
     /// The guild.
@@ -144,6 +146,15 @@ pub struct GuildMembers {
     pub nonces: Vec<Nonce>,
 }
 
+impl GuildMembers {
+    /// Leaves nothing but how many there are.
+    pub(crate) fn empty_all(&mut self) {
+        for raw in self.members.iter_mut().chain(&mut self.presences) {
+            *raw = RawJson::null();
+        }
+    }
+}
+
 impl fmt::Debug for GuildMembers {
     /// Counts only: there may be a million of them.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -158,7 +169,7 @@ impl fmt::Debug for GuildMembers {
 }
 
 /// Why there is no whole answer to a [`GuildMembersRequest`]. What had come is dropped.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum RequestMembersError {
     /// The time allowed is over.

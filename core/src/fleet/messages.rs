@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::ABSURD_TOTAL;
 use crate::{
     Action, Answer, ApiBase, Command, CommandId, Compression, ConnId, Event, EventFilter,
@@ -11,7 +13,7 @@ use crate::{
 };
 
 /// Which shards a bot runs here.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ShardPlan {
     /// As many as Discord recommends, all of them.
@@ -31,7 +33,7 @@ pub enum ShardPlan {
 }
 
 /// What happens when Discord demands more shards (close code 4011).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(clippy::exhaustive_enums, reason = "complete by nature")]
 pub enum ReShardPolicy {
     /// The bot says so ([`Event::ReShard`]) and ends, its sessions kept. Whoever coordinates several
@@ -61,7 +63,7 @@ pub struct GateRequest {
 }
 
 /// How many session starts an earlier run left.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(clippy::exhaustive_structs, reason = "complete by nature")]
 pub struct KnownStarts {
     /// How many were left.
@@ -132,7 +134,7 @@ pub enum FleetError {
 }
 
 /// What every shard of a bot has in common.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ShardTemplate {
     /// Which events Discord sends.
@@ -173,12 +175,13 @@ impl ShardTemplate {
 }
 
 /// How a bot is configured.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct FleetConfig {
     /// Discord's REST API.
     pub api: ApiBase,
-    /// The bot's token.
+    /// The bot's token. Serde leaves it out.
+    #[serde(skip, default = "Token::masked")]
     pub token: Token,
     /// Which shards run here.
     pub plan: ShardPlan,
@@ -235,7 +238,7 @@ impl FleetConfig {
 }
 
 /// Which shards a command is for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Shards {
     /// Every shard here.
@@ -247,7 +250,7 @@ pub enum Shards {
 }
 
 /// Something that happened, told to the fleet.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum FleetInput {
     /// Begin.
@@ -328,7 +331,7 @@ pub enum FleetInput {
 }
 
 /// The rare things a shard tells the fleet.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ShardReport {
     /// It asks for its turn to identify.

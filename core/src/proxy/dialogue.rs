@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use super::connect::Connect;
 use super::socks5::Socks5;
 use super::{Kind, Proxy};
@@ -36,7 +38,7 @@ pub enum ProxyStep {
 }
 
 /// What went wrong with a proxy, without any text of its own.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ProxyFault {
     /// The connection to the proxy could not be made, or broke before it forwarded.
@@ -66,7 +68,7 @@ pub enum ProxyFault {
 }
 
 /// Why a SOCKS5 proxy does not connect (RFC 1928).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum SocksReply {
     /// 1.
