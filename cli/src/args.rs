@@ -40,6 +40,17 @@ pub(crate) enum Verb {
   shardwright emulate --listen 127.0.0.1:8080 --rate 100
   shardwright emulate --scenario stormy --shards 16 --max-concurrency 16")]
     Emulate(EmulateArgs),
+    /// The same as watch --record: connect, stream events and record everything
+    #[command(after_help = "Example:
+  DISCORD_TOKEN=… shardwright record bot.trace --until seconds:3600")]
+    Record(Box<RecordArgs>),
+    /// Have a recorded run happen again, and compare every action
+    #[command(after_help = "Examples:
+  shardwright replay bot.trace                       says whether all came out the same
+  shardwright replay bot.trace --print | less        what happened, step by step
+  shardwright replay bot.trace --until 0:4711        how it stood at shard 0's event 4711
+  shardwright replay bot.trace --drop-bodies public.trace")]
+    Replay(ReplayArgs),
     /// Print a shell's completions of this command
     #[command(after_help = "Example:
   shardwright completions bash > ~/.local/share/bash-completion/completions/shardwright")]
@@ -253,6 +264,12 @@ pub(crate) struct WatchArgs {
     /// What happens when nobody reads fast enough
     #[arg(long, default_value = "pause")]
     pub(crate) overflow: WhenFull,
+    /// Write a trace of this run for `replay`
+    ///
+    /// It never holds the token. It does hold what events carry, interaction and voice tokens included;
+    /// `replay --drop-bodies` makes a copy without.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) record: Option<PathBuf>,
     /// Resume on the configured host even when READY names another
     #[arg(long)]
     pub(crate) stay_on_host: bool,
@@ -395,6 +412,59 @@ pub(crate) struct EmulateArgs {
     /// Write the certificate authority here
     #[arg(long, value_name = "PEM", requires = "tls")]
     pub(crate) ca_out: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RecordArgs {
+    /// The trace to write
+    #[arg(value_name = "FILE", conflicts_with = "record")]
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) watch: WatchArgs,
+}
+
+impl RecordArgs {
+    pub(crate) fn into_watch(self) -> WatchArgs {
+        WatchArgs {
+            record: Some(self.file),
+            ..self.watch
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArgs {
+    /// A trace that `watch --record` wrote
+    pub(crate) file: PathBuf,
+    /// Stop at a sequence number, of a shard if given, and say how the shards stand
+    #[arg(long, value_name = "[SHARD:]SEQ", value_parser = parse_until_seq)]
+    pub(crate) until: Option<UntilSeq>,
+    /// Show every input and what was done about it
+    #[arg(long)]
+    pub(crate) print: bool,
+    /// How to show it [default: pretty on a terminal, else json]
+    #[arg(long)]
+    pub(crate) format: Option<Format>,
+    /// Write a copy to be shown to others: of events only names and sizes
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["until", "print", "format"])]
+    pub(crate) drop_bodies: Option<PathBuf>,
+}
+
+/// Where a replay stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct UntilSeq {
+    pub(crate) shard: Option<u32>,
+    pub(crate) seq: u64,
+}
+
+fn parse_until_seq(text: &str) -> Result<UntilSeq, String> {
+    let wrong = |_| "write a sequence number, such as 4711, or shard and number: 0:4711".to_owned();
+    let (shard, seq) = match text.split_once(':') {
+        Some((shard, seq)) => (Some(shard.parse().map_err(wrong)?), seq),
+        None => (None, text),
+    };
+    let seq = seq.parse().map_err(wrong)?;
+    Ok(UntilSeq { shard, seq })
 }
 
 #[cfg(test)]

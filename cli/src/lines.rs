@@ -270,7 +270,7 @@ pub(crate) fn pretty_line(
 }
 
 /// What came from the network must not steer a terminal.
-fn printable(text: &str) -> std::borrow::Cow<'_, str> {
+pub(crate) fn printable(text: &str) -> std::borrow::Cow<'_, str> {
     if text.contains(char::is_control) {
         text.replace(char::is_control, "\u{fffd}").into()
     } else {

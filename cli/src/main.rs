@@ -5,6 +5,7 @@ mod commands;
 mod emulate;
 mod gateway;
 mod lines;
+mod replay;
 mod runtimes;
 mod screen;
 mod signals;
@@ -69,6 +70,8 @@ fn main() -> ExitCode {
             Verb::Watch(args) => watch::run(*args, cli.verbose).await,
             Verb::Gateway(args) => gateway::run(args).await,
             Verb::Emulate(args) => emulate::run(args).await,
+            Verb::Record(args) => watch::run(args.into_watch(), cli.verbose).await,
+            Verb::Replay(args) => replay::run(&args),
             Verb::Completions { shell } => completions(shell),
         }
     });

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::json;
 use shardwright_tokio::{
     Acknowledge, Bot, Command, CommandError, ConnectError, Event, EventFilter, EventId, Events,
-    FileStore, Options, ShardId, Shards, Status, StatusUpdate, StopReason,
+    FileStore, Options, ShardId, Shards, Status, StatusUpdate, StopReason, TraceFile,
 };
 use tokio::sync::mpsc;
 
@@ -33,6 +33,11 @@ pub(crate) async fn run(args: WatchArgs, verbose: u8) -> Outcome {
     if let Some(path) = &args.state {
         options.store = Some(Arc::new(FileStore::new(path)));
     }
+    let trace = match args.record.as_ref().map(TraceFile::create).transpose() {
+        Ok(trace) => trace,
+        Err(error) => return usage_error(&format!("cannot write the trace: {error}")),
+    };
+    options.record.clone_from(&trace);
     options.stay_on_host = args.stay_on_host;
     options.start_tries = args.access.tries;
     if !args.only.is_empty() {
@@ -159,7 +164,19 @@ pub(crate) async fn run(args: WatchArgs, verbose: u8) -> Outcome {
         unflushed: BTreeMap::new(),
         outcome: Outcome::Done,
     };
-    watch.run(interrupts, time_is_up, args.stdin).await
+    let outcome = watch.run(interrupts, time_is_up, args.stdin).await;
+    let unfinished = trace.and_then(|trace| trace.finish().err());
+    match unfinished {
+        Some(error) if outcome == Outcome::Done => {
+            eprintln!("shardwright: {error}");
+            Outcome::Internal
+        }
+        Some(error) => {
+            eprintln!("shardwright: {error}");
+            outcome
+        }
+        None => outcome,
+    }
 }
 
 fn reached(until: &Option<Until>, event: &Event<'_>, counts: &Counts) -> bool {

@@ -316,10 +316,7 @@ mod tests {
             assert!(
                 matches!(
                     Activity::streaming("a", url),
-                    Err(CommandError::BadValue {
-                        field: "activities.url",
-                        ..
-                    })
+                    Err(CommandError::BadValue { field, .. }) if field == "activities.url"
                 ),
                 "{url}"
             );

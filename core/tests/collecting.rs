@@ -370,7 +370,7 @@ fn what_discord_would_refuse_is_refused_before_it_is_sent() {
     for (id, field) in [(1, Some("user_ids")), (2, Some("limit")), (3, None)] {
         match desk.end_of(id) {
             Err(RequestMembersError::Refused(CommandError::BadValue { field: found, .. })) => {
-                assert_eq!(Some(*found), field);
+                assert_eq!(Some(&**found), field);
             }
             Err(RequestMembersError::Refused(CommandError::TooLarge { .. })) => {
                 assert_eq!(field, None);

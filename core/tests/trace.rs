@@ -1,5 +1,11 @@
 //! What is recorded comes out the same again, holds no token, and can be shared without its bodies.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a test is no machine"
+)]
+
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 

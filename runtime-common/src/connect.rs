@@ -4,16 +4,18 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::{Instant, SystemTime};
 
+use shardwright_core::trace::RecordedFleet;
 use shardwright_core::{
-    FetchFault, FetchMachine, FetchNext, FleetConfig, FleetMachine, GatewayInfo, GatewayRequest,
-    ShardId, ShardPlan, Token,
+    FetchFault, FetchMachine, FetchNext, FleetConfig, GatewayInfo, GatewayRequest, ShardId,
+    ShardPlan, Token,
 };
 
 use crate::inbox::{Inbox, inbox};
 use crate::owner::{Helpers, Turn};
 use crate::saver::Saver;
 use crate::{
-    Bot, ConnectError, Events, Mailboxes, Network, Options, Owner, fetch_on_thread, random_seed,
+    Bot, ConnectError, Events, Mailboxes, Network, Options, Owner, TraceFile, fetch_on_thread,
+    random_seed,
 };
 
 /// A bot on its way. The runtime gives the owner its turns meanwhile.
@@ -71,6 +73,8 @@ fn prepare_fleet(
         let known = last.known_starts(SystemTime::now());
         fleet.known_starts = fleet.known_starts.or(known);
     }
+    let record = options.record.as_ref().map(TraceFile::begin).transpose()?;
+    let record = record.map(|sink| (sink, Some(SystemTime::now())));
     tracing::info!(seed, "starting");
     let mailboxes = Mailboxes::new(
         options.mailbox_events,
@@ -89,7 +93,7 @@ fn prepare_fleet(
     let (has_started, started) = inbox();
     let end = Arc::new(OnceLock::new());
     let owner = Owner::new(
-        FleetMachine::new(fleet, seed, Instant::now()),
+        RecordedFleet::new(fleet, seed, Instant::now(), record),
         helpers,
         from_handles,
         has_started,

@@ -30,6 +30,7 @@ pub mod surface;
 mod swap;
 pub mod threads;
 mod tls;
+mod trace_file;
 mod tunnel;
 
 pub use bot::{Accepted, Bot};
@@ -49,4 +50,5 @@ pub use store::{FileStore, SavedRun, SavedStarts, SessionStore, StoreError};
 #[cfg(feature = "async")]
 pub use stream_socket::StreamSocket;
 pub use tls::{TlsError, TlsOptions};
+pub use trace_file::{TraceFile, TraceFileError};
 pub use tunnel::{Network, tunnel, unreached};

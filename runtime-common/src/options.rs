@@ -10,7 +10,7 @@ use shardwright_core::{
 
 use crate::{
     Acknowledge, IdentifyGate, InPlace, Network, Overflow, SessionStore, StoreError, TlsError,
-    TlsOptions,
+    TlsOptions, TraceFile, TraceFileError,
 };
 
 /// Everything about a bot but its token. The defaults are right for most.
@@ -67,6 +67,8 @@ pub struct Options {
     /// Keep a tenth of the session starts back until Discord grants new ones: for a run after one that
     /// did not end in order.
     pub careful: bool,
+    /// Where everything that the bot's machines are told and do is recorded: nowhere.
+    pub record: Option<TraceFile>,
     /// The seed of every random delay: a new one each time.
     pub seed: Option<u64>,
 }
@@ -99,6 +101,7 @@ impl Options {
             store: None,
             known_starts: None,
             careful: false,
+            record: None,
             seed: None,
         }
     }
@@ -161,6 +164,9 @@ pub enum ConnectError {
     /// The stored run could not be read.
     #[error(transparent)]
     Store(Arc<StoreError>),
+    /// It cannot be recorded.
+    #[error(transparent)]
+    Trace(#[from] TraceFileError),
     /// The bot was stopped before it was connected.
     #[error("the bot was stopped before it was connected")]
     Stopped,

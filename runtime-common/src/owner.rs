@@ -6,10 +6,11 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use shardwright_core::trace::RecordedFleet;
 use shardwright_core::{
     Answer, Command, CommandError, CommandId, Event, FetchFault, FleetAction, FleetError,
-    FleetInput, FleetMachine, GuildMembers, GuildMembersRequest, IfNotReady, RequestMembersError,
-    ShardFilter, ShardId, ShardReport, ShardState, Shards, Stop, StopReason, ToShard, Wait,
+    FleetInput, GuildMembers, GuildMembersRequest, IfNotReady, RequestMembersError, ShardFilter,
+    ShardId, ShardReport, ShardState, Shards, Stop, StopReason, ToShard, Wait,
 };
 
 use crate::delivery::InPlace;
@@ -58,7 +59,7 @@ pub(crate) enum Order {
 /// Owns the fleet of one bot. A runtime gives it turns, and drives the shards it hands out.
 #[derive(Debug)]
 pub struct Owner {
-    fleet: FleetMachine,
+    fleet: RecordedFleet,
     network: Network,
     mailboxes: Mailboxes,
     in_place: Option<InPlace>,
@@ -110,7 +111,7 @@ pub enum Turn<T> {
 
 impl Owner {
     pub(crate) fn new(
-        fleet: FleetMachine,
+        fleet: RecordedFleet,
         helpers: Helpers,
         orders: Inbox<Order>,
         started: Sender<Result<(), FetchFault>>,
@@ -201,7 +202,7 @@ impl Owner {
         if !std::mem::replace(&mut ending.stored, true)
             && let Event::Stopped { why, states } = &ending.event
         {
-            let starts = self.fleet.starts_left();
+            let starts = self.fleet.machine().starts_left();
             self.saver.save_the_end(states.clone(), starts, why);
             self.ending = Some(ending);
             return None;
@@ -290,6 +291,7 @@ impl Owner {
                     self.shards.insert(start.config.shard, to_shard);
                     drive(Seat::new(
                         *start,
+                        self.fleet.tape(),
                         self.network.clone(),
                         self.mailboxes.clone(),
                         self.in_place.as_ref(),
@@ -321,7 +323,7 @@ impl Owner {
                 }
                 FleetAction::States { id: OWN, states } => {
                     self.asks_for_saver = false;
-                    self.saver.save(states, self.fleet.starts_left());
+                    self.saver.save(states, self.fleet.machine().starts_left());
                 }
                 FleetAction::States { id, states } => {
                     if let Some(reply) = self.questions.remove(&id) {
@@ -339,7 +341,7 @@ impl Owner {
                 }
                 FleetAction::Emit(event) => self.emit(event),
                 FleetAction::Wait(wait) => {
-                    if self.fleet.total().is_some()
+                    if self.fleet.machine().total().is_some()
                         && let Some(started) = self.started.take()
                     {
                         started.send(Ok(()));
@@ -383,7 +385,7 @@ impl Drop for Owner {
         if self.end.get().is_some() {
             return;
         }
-        let states = self.fleet.states();
+        let states = self.fleet.machine().states();
         let why = StopReason::Abandoned;
         self.emit(Event::Stopped { why, states });
     }

@@ -5,9 +5,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant, SystemTime};
 
+use shardwright_core::trace::{RecordedShard, ShardTape};
 use shardwright_core::{
     Action, CloseCode, ConnId, Event, EventId, FleetInput, Input, OutgoingText, ShardId,
-    ShardMachine, ShardReport, ShardStart, ShardState, Stop, ToShard, Wait,
+    ShardReport, ShardStart, ShardState, Stop, ToShard, Wait,
 };
 
 use crate::collecting::{Collecting, Wanted};
@@ -38,7 +39,7 @@ pub trait Wire {
 /// [`wake_at`](Self::wake_at), or until the waker is woken.
 #[derive(Debug)]
 pub struct Seat {
-    machine: ShardMachine,
+    machine: RecordedShard,
     collecting: Collecting,
     shard: ShardId,
     network: Network,
@@ -57,6 +58,7 @@ pub struct Seat {
 impl Seat {
     pub(crate) fn new(
         mut start: ShardStart,
+        tape: Option<ShardTape>,
         network: Network,
         mailboxes: Mailboxes,
         in_place: Option<&InPlace>,
@@ -71,7 +73,7 @@ impl Seat {
         Self {
             delivery: Delivery::new(mailboxes, shard, start.muted, in_place),
             collecting,
-            machine: ShardMachine::new(start.config, start.state, start.seed, now),
+            machine: RecordedShard::new(start, now, tape),
             shard,
             network,
             largest,
@@ -106,7 +108,7 @@ impl Seat {
     /// Whether the wire may read: not while the consumer is too slow.
     #[must_use]
     pub fn wants_to_read(&self) -> bool {
-        self.machine.wants_to_read()
+        self.machine.machine().wants_to_read()
     }
 
     /// When it must be polled again, whatever happens; `None`: when something happens.
@@ -166,7 +168,7 @@ impl Seat {
             Poll::Ready(Some(ToShard::Stop(Stop::Keep))) => self.begin_to_leave(),
             Poll::Ready(Some(ToShard::ReportState)) => {
                 self.acknowledge(self.delivery.handled(), wire);
-                let state = self.machine.state();
+                let state = self.machine.machine().state();
                 self.report(ShardReport::State { state });
             }
             Poll::Ready(Some(ToShard::CollectMembers { id, request })) => {
@@ -300,7 +302,7 @@ impl Seat {
             // Refused if it is of no session any more.
             let _ = self.machine.handle(Instant::now(), Input::Acknowledged(id));
         }
-        self.machine.state()
+        self.machine.machine().state()
     }
 }
 

@@ -1,5 +1,6 @@
 //! What every runtime offers beside its own functions: a user changes runtime by changing one line.
 
+pub use shardwright_core::trace;
 pub use shardwright_core::{
     Activity, ActivityKind, ApiBase, ChannelId, ChannelInfoField, CloseCode, Command, CommandError,
     Compression, ConnId, DisconnectReason, Dispatch, Event, EventFilter, EventId, FetchFault,
@@ -13,5 +14,6 @@ pub use shardwright_core::{
 
 pub use crate::{
     Acknowledge, AcknowledgeError, ConnectError, FileStore, IdentifyGate, InPlace, Options,
-    Overflow, SavedRun, SavedStarts, SessionStore, StoreError, TlsError, TlsOptions,
+    Overflow, SavedRun, SavedStarts, SessionStore, StoreError, TlsError, TlsOptions, TraceFile,
+    TraceFileError,
 };

@@ -3,7 +3,8 @@
 mod bodies;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use super::ShardTape;
@@ -28,25 +29,21 @@ pub struct Redactor {
     original: Replay,
     base: Instant,
     sink: Arc<dyn TraceSink>,
-    held: Arc<Held>,
+    hold: Arc<Held>,
+    held: Receiver<Vec<u8>>,
     copy: Option<Copied>,
     check: Replay,
     line: u64,
 }
 
 /// Keeps the lines of the copy until it is sure that they are fit.
-#[derive(Debug, Default)]
-struct Held(Mutex<Vec<Vec<u8>>>);
+#[derive(Debug)]
+struct Held(Sender<Vec<u8>>);
 
 impl TraceSink for Held {
     fn line(&self, line: &[u8]) {
-        self.lines().push(line.to_vec());
-    }
-}
-
-impl Held {
-    fn lines(&self) -> MutexGuard<'_, Vec<Vec<u8>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        // Whoever made it reads on.
+        let _ = self.0.send(line.to_vec());
     }
 }
 
@@ -54,11 +51,13 @@ impl Redactor {
     /// One that waits for the first line, and writes the copy to the sink. Any `base` will do.
     #[must_use]
     pub fn new(base: Instant, sink: Arc<dyn TraceSink>) -> Self {
+        let (hold, held) = channel();
         Self {
             original: Replay::new(base),
             base,
             sink,
-            held: Arc::default(),
+            hold: Arc::new(Held(hold)),
+            held,
             copy: None,
             check: Replay::new(base),
             line: 0,
@@ -77,7 +76,7 @@ impl Redactor {
             said(step.did, &mut before);
         }
         self.copy_line(line)?;
-        let held = std::mem::take(&mut *self.held.lines());
+        let held: Vec<_> = self.held.try_iter().collect();
         let mut after = Vec::new();
         for line in &held {
             if let Some(step) = self.check.line(line)? {
@@ -109,13 +108,13 @@ impl Redactor {
         let Some(copy) = &mut self.copy else {
             let mut header = read_header(&text, number)?;
             header.without_bodies = true;
-            self.copy = Some(Copied::new(self.held.clone(), header, self.base));
+            self.copy = Some(Copied::new(self.hold.clone(), header, self.base));
             return Ok(());
         };
         let line: Line<'_> =
             serde_json::from_str(&text).map_err(|error| TraceError::damaged(number, error))?;
         if let Some(ended) = &line.ended {
-            self.held.line(&json_line(&Ended { ended }));
+            self.hold.line(&json_line(&Ended { ended }));
             return Ok(());
         }
         // The original's replay has looked at all of it.
