@@ -24,6 +24,7 @@
 //! ```
 
 mod commands;
+mod copying;
 mod identify;
 mod members;
 mod messages;
@@ -63,7 +64,7 @@ const SAME_WINDOW: Duration = Duration::from_secs(5 * 60);
 /// More shards than any bot has.
 pub(crate) const ABSURD_TOTAL: u32 = 100_000;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum State {
     Idle,
     /// `retry_at` while waiting to ask again.

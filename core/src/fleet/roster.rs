@@ -16,7 +16,7 @@ const FIRST_RESTART: Duration = Duration::from_secs(1);
 const LAST_RESTART: Duration = Duration::from_secs(60);
 
 /// One shard of a fleet.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Shard {
     pub(super) life: Life,
     /// Of a layout that is to take over: not heard yet, and not given commands.
@@ -24,7 +24,7 @@ pub(super) struct Shard {
 }
 
 /// How far a shard is.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Life {
     /// Not started yet; it may bring an older state that is of no use to resume from.
     Planned(Option<Box<ShardState>>),

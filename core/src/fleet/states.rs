@@ -7,7 +7,7 @@ use super::{FleetAction, FleetMachine, State, ToShard};
 use crate::{CommandId, ShardFilter, ShardId, ShardState};
 
 /// A question that running shards have still to answer.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Question {
     filter: ShardFilter,
     open: BTreeSet<ShardId>,
