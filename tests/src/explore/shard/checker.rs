@@ -386,13 +386,13 @@ impl Checker {
                 dialling_again && self.congested,
                 "without need of the consumer it is not waited for",
             ),
-            Wait::For(_) => rule(false, "a shard waits for no other shards"),
             Wait::Until(at) => {
                 rule(self.started, "an idle shard has no deadline")?;
                 rule(at > step.now, "a deadline lies in the future")?;
                 let planned = !dialling_again || self.not_before == Some(at);
                 rule(planned, "the next dial is at the time that was announced")
             }
+            _ => rule(false, "a shard waits for no other shards"),
         }
     }
 

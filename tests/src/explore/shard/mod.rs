@@ -19,7 +19,7 @@ pub use subject::Shard;
 use shardwright_core::{Phase, Stop};
 
 /// One thing that may happen to a shard. What the network says comes on the last connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(clippy::exhaustive_enums)]
 pub enum Letter {
     /// The runtime starts it.

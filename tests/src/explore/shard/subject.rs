@@ -29,6 +29,7 @@ pub struct Shard {
     pub(super) checker: Checker,
     /// What came of the last input.
     pub(super) did: Vec<Did>,
+    pub(super) heard: Option<Heard>,
 }
 
 /// What the machine's inputs are made of.
@@ -68,6 +69,7 @@ impl Shard {
             },
             checker: Checker::default(),
             did: Vec::new(),
+            heard: None,
         }
     }
 
@@ -222,6 +224,7 @@ impl Shard {
         let misuse = |misuse| format!("{heard:?} was called misuse: {misuse}");
         self.machine.handle(self.world.now, input).map_err(misuse)?;
         self.did.clear();
+        self.heard = Some(heard.clone());
         let wait = loop {
             let action = self.machine.poll();
             match &action {
@@ -294,6 +297,7 @@ impl Subject for Shard {
             world: self.world.clone(),
             checker: self.checker.clone(),
             did: Vec::new(),
+            heard: None,
         }
     }
 
