@@ -264,6 +264,7 @@ impl Shard {
         else {
             return Ok(());
         };
+        let readies = self.world.readies;
         let letters = Letter::ALL.into_iter();
         for letter in letters.filter(|letter| letter.is_of_the_network()) {
             let Some((input, heard)) = self.input_of_the_network(letter, old) else {
@@ -274,6 +275,7 @@ impl Shard {
                 return Err(format!("{letter:?} of an old connection gave {:?}", self.did));
             }
         }
+        self.world.readies = readies;
         Ok(())
     }
 }

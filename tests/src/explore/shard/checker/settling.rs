@@ -22,6 +22,8 @@ impl Checker {
         rule(!due.identify, "who may identify does")?;
         rule(!due.greeting, "Hello is answered by a Resume, or the wish to identify")?;
         rule(!due.reported, "an Identify that has left is reported")?;
+        let used = self.live && self.turn == Turn::Used;
+        rule(!used, "an Identify that READY answers is reported")?;
         rule(due.sent == 0, "a command that has left is answered")?;
         rule(due.answer.is_none(), "a command is answered at once")?;
         rule(due.code.is_none(), "a fatal close code stops the shard")?;
