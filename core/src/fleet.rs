@@ -394,11 +394,13 @@ impl FleetMachine {
 
     fn shard_stopped(&mut self, shard: ShardId, why: StopReason, state: ShardState) {
         self.leave(shard, CommandError::Stopped);
+        // Before its state answers a question: what follows from the answer must know that it has ended.
+        self.set_life(shard, Life::Stopped(Box::new(state.clone())));
         self.state_known(shard, &state);
-        if self.removed(shard, &state) || self.old_shard_stopped(shard) {
+        let gone = self.removed(shard, &state) || self.old_shard_stopped(shard);
+        if gone || !self.shards.contains_key(&shard) {
             return;
         }
-        self.set_life(shard, Life::Stopped(Box::new(state)));
         let running = self.shards.values().any(Shard::is_running);
         match (&self.state, &why) {
             (State::Stopping { .. }, _) if !running => self.end(),

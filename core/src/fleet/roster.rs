@@ -276,7 +276,6 @@ impl FleetMachine {
             return self.shard_stopped(id, StopReason::Abandoned, state);
         }
         self.leave(id, CommandError::Interrupted);
-        self.state_known(id, &state);
         let falls = self.falls.entry(id).or_default();
         let restart_in = FIRST_RESTART
             .saturating_mul(1 << (*falls).min(16))
@@ -284,9 +283,14 @@ impl FleetMachine {
         *falls += 1;
         let life = Life::Fallen {
             at: self.now + restart_in,
-            state: Box::new(state),
+            state: Box::new(state.clone()),
         };
         self.set_life(id, life);
+        self.state_known(id, &state);
+        if !self.shards.contains_key(&id) {
+            // It was to go anyway.
+            return;
+        }
         self.out.push_back(FleetAction::Emit(Event::Problem {
             shard: id,
             conn: None,

@@ -183,7 +183,7 @@ fn closes_keep_the_session_but_for_a_final_stop() {
     real("live", &[Letter::Stop(Stop::Keep)]).breaks("4000 closes", |real| real.did[0] = close(1000));
     real("live", &[Letter::Stop(Stop::Final)]).breaks("4000 closes", |real| real.did[0] = close(4000));
     for letter in [Letter::Reconnect, Letter::Garbage, Letter::AbsurdHello] {
-        real("live", &[letter]).breaks("one Disconnected", |real| real.did.retain(|did| !is_close(did)));
+        real("live", &[letter]).breaks("closed at once", |real| real.did.retain(|did| !is_close(did)));
     }
     real("live", &[Letter::Reconnect]).breaks("closed at once", |real| real.did.clear());
     real("closing", &[Letter::TickDue]).breaks("only an open", |real| real.did.insert(0, close(4000)));
@@ -214,9 +214,9 @@ fn sessions_are_given_up_for_a_reason_only() {
 fn a_stop_is_one_end() {
     let is_end = |did: &Did| matches!(did, Did::ShardStopped { .. });
     let fatal = || real("live", &[Letter::Closed(Some(4004))]);
-    fatal().without("fits", is_end);
+    fatal().without("fatal close code", is_end);
     fatal().twice("stops once", is_end);
-    fatal().breaks("is stopped", |real| real.wait = Wait::For(WaitFor::Consumer));
+    fatal().breaks("says so", |real| real.wait = Wait::For(WaitFor::Consumer));
     fatal().breaks("reason there was", |real| {
         real.did.retain(|did| !is_end(did));
         let state = real.state.clone();
