@@ -17,7 +17,10 @@ fn explore(starts: u32, gated: bool) {
         }
         let walk = explorer.explore(|| root.fork(), &story, depth);
         let walk = walk.unwrap_or_else(|found| panic!("{found}"));
-        println!("{name}, depth {depth}: {} steps, {} new states", walk.steps, walk.states);
+        println!(
+            "{name}, depth {depth}: {} steps, {} new states",
+            walk.steps, walk.states
+        );
         assert!(walk.steps > 0 || walk.states == 0, "{name}");
     }
 }

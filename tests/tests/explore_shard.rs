@@ -48,7 +48,10 @@ fn no_sequence_of_inputs_breaks_a_rule() {
     for (name, _, story) in stories() {
         let walk = explorer.explore(|| root.fork(), &story, depth);
         let walk = walk.unwrap_or_else(|found| panic!("{found}"));
-        println!("{name}, depth {depth}: {} steps, {} new states", walk.steps, walk.states);
+        println!(
+            "{name}, depth {depth}: {} steps, {} new states",
+            walk.steps, walk.states
+        );
         // The last story ends where nothing is left to happen, in states others have led to as well.
         assert!(walk.steps > 0, "{name}");
     }

@@ -137,12 +137,18 @@ impl Checker {
             action,
             FleetAction::Answer { .. } | FleetAction::Done { .. } | FleetAction::States { .. }
         );
-        rule(!self.stopped || answers, "after the end there are only answers")?;
+        rule(
+            !self.stopped || answers,
+            "after the end there are only answers",
+        )?;
         match action {
             FleetAction::StartShard(start) => {
                 let order = self.started;
                 self.started += 1;
-                let new = Running { order, ..Running::default() };
+                let new = Running {
+                    order,
+                    ..Running::default()
+                };
                 let before = self.shards.insert(start.config.shard, new);
                 rule(before.is_none(), "a shard runs once at a time")
             }
@@ -157,7 +163,10 @@ impl Checker {
                 self.change(*shard, |shard| shard.turn = None);
                 Ok(())
             }
-            FleetAction::Answer { id, answer: Answer::Accepted } => rule(
+            FleetAction::Answer {
+                id,
+                answer: Answer::Accepted,
+            } => rule(
                 self.open.contains(id) && self.accepted.insert(*id),
                 "a command is accepted once",
             ),
@@ -169,11 +178,17 @@ impl Checker {
             }
             FleetAction::Emit(Event::ConnectedAllShards { .. }) => {
                 let mut staying = self.shards.values().filter(|shard| !shard.told_to_stop);
-                rule(staying.all(|shard| shard.up), "all shards are up when it is said")
+                rule(
+                    staying.all(|shard| shard.up),
+                    "all shards are up when it is said",
+                )
             }
             FleetAction::Emit(Event::Stopped { .. }) => {
                 self.stopped = true;
-                rule(self.open.is_empty(), "every question has its answer before the end")
+                rule(
+                    self.open.is_empty(),
+                    "every question has its answer before the end",
+                )
             }
             _ => Ok(()),
         }
@@ -186,8 +201,12 @@ impl Checker {
         match message {
             ToShard::IdentifyGranted { conn } => match running.turn {
                 Some((given, false)) => {
-                    let opened = matches!(told, Told::GateOpened(of, on) if of == shard && on == *conn);
-                    rule(given == *conn && opened, "who waits at the gate waits until it opens")?;
+                    let opened =
+                        matches!(told, Told::GateOpened(of, on) if of == shard && on == *conn);
+                    rule(
+                        given == *conn && opened,
+                        "who waits at the gate waits until it opens",
+                    )?;
                     running.turn = Some((*conn, true));
                     Ok(())
                 }
@@ -203,11 +222,17 @@ impl Checker {
     }
 
     fn give_turn(&mut self, now: Instant, shard: ShardId, conn: ConnId, knows: bool) -> Verdict {
-        let given = self.shards.values().filter(|other| other.turn.is_some()).count();
+        let given = self
+            .shards
+            .values()
+            .filter(|other| other.turn.is_some())
+            .count();
         rule(given == 0, "one turn of a bucket at a time")?;
         let free = self.sent_at.is_none_or(|at| now >= at + BETWEEN);
         rule(free, "one Identify of a bucket in five seconds")?;
-        let left = self.starts.is_some_and(|(left, reset)| left > 0 || now >= reset);
+        let left = self
+            .starts
+            .is_some_and(|(left, reset)| left > 0 || now >= reset);
         rule(left, "no more turns than session starts")?;
         if let Some((left, reset)) = &mut self.starts
             && now >= *reset
@@ -217,7 +242,10 @@ impl Checker {
         let Some(running) = self.shards.get_mut(&shard) else {
             return Err("who does not run has no turn".to_owned());
         };
-        rule(running.wants == Some(conn), "a turn is for the connection that wants it")?;
+        rule(
+            running.wants == Some(conn),
+            "a turn is for the connection that wants it",
+        )?;
         running.wants = None;
         running.turn = Some((conn, knows));
         Ok(())
@@ -228,7 +256,10 @@ impl Checker {
     /// # Errors
     /// The rule that was broken.
     pub fn settle(&self, now: Instant, wait: Wait) -> Verdict {
-        rule(self.stopped == (wait == Wait::Stopped), "what has ended says so")?;
+        rule(
+            self.stopped == (wait == Wait::Stopped),
+            "what has ended says so",
+        )?;
         rule(
             !matches!(wait, Wait::Until(at) if at <= now),
             "a deadline lies in the future",

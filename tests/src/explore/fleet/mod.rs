@@ -104,9 +104,17 @@ use Letter::{Fetched, Of, Start};
 #[must_use]
 pub fn stories() -> Vec<(&'static str, Vec<Letter>)> {
     let running = [Start, Fetched];
-    let asked = [running.as_slice(), &[Of(0, Says::Want(0)), Of(1, Says::Want(0))]].concat();
+    let asked = [
+        running.as_slice(),
+        &[Of(0, Says::Want(0)), Of(1, Says::Want(0))],
+    ]
+    .concat();
     let one_up = [asked.as_slice(), &[Of(0, Says::Sent), Of(0, Says::Up)]].concat();
-    let up = [one_up.as_slice(), &[Letter::TickDue, Of(1, Says::Sent), Of(1, Says::Up)]].concat();
+    let up = [
+        one_up.as_slice(),
+        &[Letter::TickDue, Of(1, Says::Sent), Of(1, Says::Up)],
+    ]
+    .concat();
     let then = |first: &[Letter], last| [first, &[last]].concat();
     vec![
         ("idle", vec![]),

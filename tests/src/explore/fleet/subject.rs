@@ -26,9 +26,9 @@ const MOST_LETTERS: usize = 200;
 pub struct Fleet {
     machine: FleetMachine,
     wait: Wait,
-    now: Instant,
+    pub(super) now: Instant,
     /// The first two connections of any shard.
-    conns: [ConnId; 2],
+    pub(super) conns: [ConnId; 2],
     gated: bool,
     /// How many session starts each fetch says are left.
     starts: u32,
@@ -68,6 +68,27 @@ impl Fleet {
         self.checker.stopped
     }
 
+    /// The action that starts the first shard.
+    #[cfg(test)]
+    pub(super) fn first_start() -> FleetAction {
+        let mut fleet = Self::new(1000, false);
+        let fetched = FleetInput::Fetched(Ok(fleet.info()));
+        for input in [FleetInput::Start, fetched] {
+            fleet
+                .machine
+                .handle(fleet.now, input)
+                .expect("it is no misuse");
+            loop {
+                match fleet.machine.poll() {
+                    FleetAction::Wait(_) => break,
+                    start @ FleetAction::StartShard(_) => return start,
+                    _ => {}
+                }
+            }
+        }
+        unreachable!("a fleet starts its shards once the address is known")
+    }
+
     fn running(&self, number: usize) -> Option<ShardId> {
         let mut shards: Vec<_> = self.checker.shards.iter().collect();
         shards.sort_by_key(|(_, running)| running.order);
@@ -92,7 +113,10 @@ impl Fleet {
         let asking = |id, input| (input, Told::Asked(id));
         Some(match letter {
             Letter::Start => (FleetInput::Start, Told::Other),
-            Letter::Fetched => (FleetInput::Fetched(Ok(self.info())), Told::Fetched(self.starts)),
+            Letter::Fetched => (
+                FleetInput::Fetched(Ok(self.info())),
+                Told::Fetched(self.starts),
+            ),
             Letter::FetchLimited => (FleetInput::Fetched(Err(refusal(429))), Told::Other),
             Letter::FetchRefused => (FleetInput::Fetched(Err(refusal(401))), Told::Other),
             Letter::Of(number, says) => {
@@ -102,11 +126,17 @@ impl Fleet {
             Letter::OfAnother(says) => self.report(shard(7, 9), says),
             Letter::GateOpened => {
                 let (shard, conn) = self.checker.at_gate.first().copied()?;
-                (FleetInput::GateOpened { shard, conn }, Told::GateOpened(shard, conn))
+                (
+                    FleetInput::GateOpened { shard, conn },
+                    Told::GateOpened(shard, conn),
+                )
             }
             Letter::GateFailed => {
                 let (shard, conn) = self.checker.at_gate.first().copied()?;
-                (FleetInput::GateFailed { shard, conn }, Told::GateFailed(shard, conn))
+                (
+                    FleetInput::GateFailed { shard, conn },
+                    Told::GateFailed(shard, conn),
+                )
             }
             Letter::Command => {
                 let id = self.question();
@@ -114,7 +144,15 @@ impl Fleet {
                 let to = Shards::All;
                 let command = Command::raw(r#"{"op":43,"d":{}}"#).expect("it is small");
                 let if_not_ready = IfNotReady::Queue;
-                asking(id, FleetInput::Command { id, to, command, if_not_ready })
+                asking(
+                    id,
+                    FleetInput::Command {
+                        id,
+                        to,
+                        command,
+                        if_not_ready,
+                    },
+                )
             }
             Letter::AskForStates => {
                 let (id, filter) = (self.question(), ShardFilter::all());
@@ -149,7 +187,10 @@ impl Fleet {
 
     fn report(&self, shard: ShardId, says: Says) -> (FleetInput, Told) {
         let state = ShardState::fresh(shard);
-        let stopped = |why| ShardReport::Stopped { why, state: state.clone() };
+        let stopped = |why| ShardReport::Stopped {
+            why,
+            state: state.clone(),
+        };
         let held = self.checker.shards.get(&shard);
         let conn = held.and_then(|held| held.turn.map(|turn| turn.0).or(held.wants));
         let conn = conn.unwrap_or(self.conns[0]);
@@ -158,7 +199,10 @@ impl Fleet {
                 let conn = self.conns[which];
                 (ShardReport::WantIdentify { conn }, Told::Wants(shard, conn))
             }
-            Says::Withdraw => (ShardReport::WithdrawIdentify { conn }, Told::Withdraws(shard)),
+            Says::Withdraw => (
+                ShardReport::WithdrawIdentify { conn },
+                Told::Withdraws(shard),
+            ),
             Says::Sent => (ShardReport::IdentifySent { conn }, Told::Sent(shard)),
             Says::Up => (ShardReport::Up, Told::Up(shard)),
             Says::Down => (ShardReport::Down, Told::Down(shard)),
@@ -172,7 +216,13 @@ impl Fleet {
             Says::State => (ShardReport::State { state }, Told::Other),
             Says::CommandSent => {
                 let id = self.last_command.unwrap_or(CommandId(0));
-                (ShardReport::Answer { id, answer: Answer::Sent }, Told::Other)
+                (
+                    ShardReport::Answer {
+                        id,
+                        answer: Answer::Sent,
+                    },
+                    Told::Other,
+                )
             }
         };
         (FleetInput::Report { shard, report }, told)
@@ -194,8 +244,8 @@ impl Fleet {
                 _ => {}
             }
             let verdict = self.checker.act(self.now, told, &action);
-            done.push(format!("{action:?}"));
-            verdict.map_err(|what| format!("{what}: {told:?} gave {done:#?}"))?;
+            done.push(action);
+            verdict.map_err(|what| format!("{what}: {told:?} gave {done:?}"))?;
             if done.len() > ENDLESS {
                 return Err("the drain does not end".to_owned());
             }
@@ -222,12 +272,17 @@ impl Fleet {
     fn comes_up(&self) -> Result<(), String> {
         let mut fleet = self.fork();
         for _ in 0..MOST_LETTERS {
-            let Some(letter) = fleet.next() else { return Ok(()) };
+            let Some(letter) = fleet.next() else {
+                return Ok(());
+            };
             fleet
                 .apply(letter)
                 .map_err(|what| format!("while all behave, {what}"))?;
         }
-        Err(format!("all behave and the shards do not come up: {:?}", fleet.checker))
+        Err(format!(
+            "all behave and the shards do not come up: {:?}",
+            fleet.checker
+        ))
     }
 
     fn next(&self) -> Option<Letter> {
@@ -260,7 +315,10 @@ impl Fleet {
 
     /// Whether its Identify has left and nothing came back yet.
     fn identified(&self, shard: ShardId) -> bool {
-        self.checker.shards.get(&shard).is_some_and(|known| known.identified)
+        self.checker
+            .shards
+            .get(&shard)
+            .is_some_and(|known| known.identified)
     }
 }
 
@@ -369,7 +427,14 @@ impl Subject for Fleet {
     fn key(&self) -> u128 {
         let mut text = String::with_capacity(4096);
         let _ = write!(text, "{:?}", self.machine);
-        let world = (self.now, self.began, self.fetching, self.asked, self.last_command, self.gated);
+        let world = (
+            self.now,
+            self.began,
+            self.fetching,
+            self.asked,
+            self.last_command,
+            self.gated,
+        );
         key_of(&text, &(world, self.starts, &self.checker))
     }
 

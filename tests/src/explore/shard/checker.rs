@@ -47,7 +47,10 @@ pub(super) struct Session {
 /// What it remembers of all that happened. It is part of a state's name, so it forgets what no longer
 /// matters.
 #[derive(Clone, Debug, Hash)]
-#[allow(clippy::struct_excessive_bools, reason = "facts that do not exclude each other")]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "facts that do not exclude each other"
+)]
 pub struct Checker {
     pub(super) started: bool,
     pub(super) congested: bool,
@@ -177,7 +180,13 @@ impl Checker {
         let mut due = self.expect(step);
         for did in step.did {
             if was_stopped {
-                let refusal = matches!(did, Did::Answer { answer: Answer::Refused(_), .. });
+                let refusal = matches!(
+                    did,
+                    Did::Answer {
+                        answer: Answer::Refused(_),
+                        ..
+                    }
+                );
                 rule(refusal, "after the stop there is nothing but refusals")?;
             }
             self.act(step, did, &mut due)?;
@@ -194,7 +203,10 @@ impl Checker {
     /// What the input changes by itself, and what it makes due.
     fn expect(&mut self, step: &Step<'_>) -> Due {
         let mut due = Due::default();
-        let stale = Due { nothing: true, ..Due::default() };
+        let stale = Due {
+            nothing: true,
+            ..Due::default()
+        };
         match step.heard {
             Heard::Start => self.started |= !self.stopped,
             Heard::Opened(conn) => {
@@ -335,7 +347,10 @@ impl Checker {
         if !asked {
             return self.expect_poison(due);
         }
-        let known = self.session.as_ref().is_some_and(|s| s.id == session_id && seq <= s.received);
+        let known = self
+            .session
+            .as_ref()
+            .is_some_and(|s| s.id == session_id && seq <= s.received);
         if self.live && known {
             due.nothing = true;
             return;
@@ -412,7 +427,10 @@ impl Checker {
             Line::Open => Phase::Identifying,
         };
         if step.phase != phase {
-            return Err(format!("the phase is {:?} where {phase:?} was reached", step.phase));
+            return Err(format!(
+                "the phase is {:?} where {phase:?} was reached",
+                step.phase
+            ));
         }
         self.check_state(step.state)
     }
@@ -424,8 +442,14 @@ impl Checker {
                 "without a session there is nothing to store",
             ),
             Some(session) => {
-                rule(state.session_id.as_ref() == Some(&session.id), "the running session is stored")?;
-                rule(state.seq <= Some(session.received), "what was not received is not stored")?;
+                rule(
+                    state.session_id.as_ref() == Some(&session.id),
+                    "the running session is stored",
+                )?;
+                rule(
+                    state.seq <= Some(session.received),
+                    "what was not received is not stored",
+                )?;
                 rule(
                     state.seq == Some(session.acknowledged),
                     "what is stored is what was acknowledged",

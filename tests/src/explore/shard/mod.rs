@@ -152,8 +152,8 @@ impl Letter {
 }
 
 use Letter::{
-    Acknowledged, Closed, Congested, Flushed, Hello, IdentifyGranted, Opened, Ready, Resumed, Start,
-    TickDue,
+    Acknowledged, Closed, Congested, Flushed, Hello, IdentifyGranted, Opened, Ready, Resumed,
+    Start, TickDue,
 };
 
 /// The ways to begin: to each state of the machine, and to a session that goes on, to a second one, and to
@@ -165,18 +165,33 @@ pub fn stories() -> Vec<(&'static str, Phase, Vec<Letter>)> {
     let then = |first: &[Letter], more: &[Letter]| [first, more].concat();
     let lost = then(&to_live, &[Letter::Next, Acknowledged, Closed(None)]);
     let resuming = then(&lost, &[TickDue, Opened, Hello]);
-    let invalid = then(&to_live, &[Letter::InvalidSession(Some(false)), Closed(Some(4000))]);
+    let invalid = then(
+        &to_live,
+        &[Letter::InvalidSession(Some(false)), Closed(Some(4000))],
+    );
     vec![
         ("idle", Phase::Idle, vec![]),
         ("connecting", Phase::Connecting, vec![Start]),
         ("awaiting hello", Phase::AwaitingHello, vec![Start, Opened]),
         ("awaiting permit", Phase::AwaitingPermit, to_permit.to_vec()),
-        ("identifying", Phase::Identifying, then(&to_permit, &[IdentifyGranted])),
+        (
+            "identifying",
+            Phase::Identifying,
+            then(&to_permit, &[IdentifyGranted]),
+        ),
         ("live", Phase::Live, to_live.to_vec()),
         ("backoff", Phase::Backoff, lost.clone()),
         ("resuming", Phase::Resuming, resuming.clone()),
-        ("live again", Phase::Live, then(&resuming, &[Flushed, Letter::Next, Resumed])),
-        ("closing", Phase::Closing, then(&to_live, &[Letter::Queue, Letter::Reconnect])),
+        (
+            "live again",
+            Phase::Live,
+            then(&resuming, &[Flushed, Letter::Next, Resumed]),
+        ),
+        (
+            "closing",
+            Phase::Closing,
+            then(&to_live, &[Letter::Queue, Letter::Reconnect]),
+        ),
         (
             "parked",
             Phase::Parked,
@@ -185,9 +200,16 @@ pub fn stories() -> Vec<(&'static str, Phase, Vec<Letter>)> {
         (
             "a second session",
             Phase::Live,
-            then(&invalid, &[TickDue, Opened, Hello, IdentifyGranted, Flushed, Ready]),
+            then(
+                &invalid,
+                &[TickDue, Opened, Hello, IdentifyGranted, Flushed, Ready],
+            ),
         ),
-        ("never acknowledged", Phase::Live, then(&to_live, &[TickDue])),
+        (
+            "never acknowledged",
+            Phase::Live,
+            then(&to_live, &[TickDue]),
+        ),
         (
             "stopped",
             Phase::Stopped,

@@ -27,9 +27,11 @@ pub(super) fn probe(shard: &Shard) -> Result<(), String> {
         let disturbed = come_up(shard, |shard| {
             shard.say_old_things()?;
             shard.apply(Letter::TickEarly)?;
-            shard.did.is_empty().then_some(()).ok_or_else(|| {
-                format!("an early tick gave {:?}", shard.did)
-            })
+            shard
+                .did
+                .is_empty()
+                .then_some(())
+                .ok_or_else(|| format!("an early tick gave {:?}", shard.did))
         })?;
         if plain != disturbed {
             return Err(format!(

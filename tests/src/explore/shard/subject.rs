@@ -143,7 +143,11 @@ impl Shard {
         let input = Input::Command {
             id: CommandId(id),
             command: command.expect("it is small"),
-            if_not_ready: if queue { IfNotReady::Queue } else { IfNotReady::Fail },
+            if_not_ready: if queue {
+                IfNotReady::Queue
+            } else {
+                IfNotReady::Fail
+            },
         };
         (input, Heard::Command(id))
     }
@@ -162,13 +166,20 @@ impl Shard {
             _ => {
                 let payload = self.payload(letter)?;
                 let frame = Frame::Text(payload.text().into());
-                (Input::Received { conn, frame }, Heard::Received(number, payload))
+                (
+                    Input::Received { conn, frame },
+                    Heard::Received(number, payload),
+                )
             }
         })
     }
 
     fn payload(&mut self, letter: Letter) -> Option<Payload> {
-        let received = self.checker.session.as_ref().map_or(0, |session| session.received);
+        let received = self
+            .checker
+            .session
+            .as_ref()
+            .map_or(0, |session| session.received);
         let dispatch = |resumed, seq| Payload::Dispatch { resumed, seq };
         Some(match letter {
             Letter::Hello => Payload::Hello,
@@ -260,7 +271,9 @@ impl Shard {
     /// If anything came of it.
     pub(super) fn say_old_things(&mut self) -> Result<(), String> {
         let conns = self.world.conns.len();
-        let Some(old) = conns.checked_sub(2).and_then(|at| self.world.conns.get(at).copied())
+        let Some(old) = conns
+            .checked_sub(2)
+            .and_then(|at| self.world.conns.get(at).copied())
         else {
             return Ok(());
         };
@@ -272,7 +285,10 @@ impl Shard {
             };
             self.give(input, &heard)?;
             if !self.did.is_empty() {
-                return Err(format!("{letter:?} of an old connection gave {:?}", self.did));
+                return Err(format!(
+                    "{letter:?} of an old connection gave {:?}",
+                    self.did
+                ));
             }
         }
         self.world.readies = readies;

@@ -89,12 +89,21 @@ const BEAT: Did = Did::Beat { conn: 1, seq: None };
 
 #[test]
 fn connections_follow_each_other() {
-    let dial = |conn| Did::Dial { conn, url: MAIN.to_owned() };
-    let connecting = |conn| Did::Connecting { conn, url: MAIN.to_owned() };
+    let dial = |conn| Did::Dial {
+        conn,
+        url: MAIN.to_owned(),
+    };
+    let connecting = |conn| Did::Connecting {
+        conn,
+        url: MAIN.to_owned(),
+    };
     real("idle", &[Letter::Start]).twice("two connections", |did| matches!(did, Did::Dial { .. }));
     real("idle", &[Letter::Start]).breaks("one by one", |real| real.did[0] = connecting(2));
     real("idle", &[Letter::Start]).breaks("main host", |real| {
-        real.did[0] = Did::Connecting { conn: 1, url: "wss://other.example".to_owned() };
+        real.did[0] = Did::Connecting {
+            conn: 1,
+            url: "wss://other.example".to_owned(),
+        };
     });
     real("connecting", &[Letter::Failed]).breaks("pause is over", |real| {
         real.did.extend([connecting(2), dial(2)]);
@@ -102,12 +111,18 @@ fn connections_follow_each_other() {
     real("backoff", &[Letter::TickDue]).breaks("pause is over", |real| real.later /= 2);
     real("live", &[Letter::Empty]).with("two connections", connecting(2));
     real("backoff", &[Letter::Congested(true)]).with("no room", connecting(2));
-    real("live", &[Letter::Closed(None)])
-        .without("one Disconnected", |did| matches!(did, Did::Disconnected { .. }));
-    real("live", &[Letter::Closed(None)])
-        .twice("one Disconnected", |did| matches!(did, Did::Disconnected { .. }));
+    real("live", &[Letter::Closed(None)]).without("one Disconnected", |did| {
+        matches!(did, Did::Disconnected { .. })
+    });
+    real("live", &[Letter::Closed(None)]).twice("one Disconnected", |did| {
+        matches!(did, Did::Disconnected { .. })
+    });
     real("live", &[Letter::Failed]).breaks("a pause", |real| {
-        real.did = vec![Did::Disconnected { conn: 1, next: Next::Resume, delay: Duration::ZERO }];
+        real.did = vec![Did::Disconnected {
+            conn: 1,
+            next: Next::Resume,
+            delay: Duration::ZERO,
+        }];
     });
     real("live", &[Letter::Empty]).with("under way", Did::Abort { conn: 1 });
 }
@@ -126,20 +141,27 @@ fn identifies_have_turns_and_resumes_have_sessions() {
     let identify = Did::Identify { conn: 1 };
     real("awaiting permit", &[Letter::Empty]).with("needs a turn", identify.clone());
     real("identifying", &[Letter::Empty]).with("needs a turn", identify);
-    real("awaiting permit", &[Letter::IdentifyGranted])
-        .without("may identify does", |did| matches!(did, Did::Identify { .. }));
-    real("awaiting permit", &[Letter::Closed(None)])
-        .without("goes back", |did| matches!(did, Did::WithdrawIdentify { .. }));
+    real("awaiting permit", &[Letter::IdentifyGranted]).without("may identify does", |did| {
+        matches!(did, Did::Identify { .. })
+    });
+    real("awaiting permit", &[Letter::Closed(None)]).without("goes back", |did| {
+        matches!(did, Did::WithdrawIdentify { .. })
+    });
     real("identifying", &[Letter::Closed(None)])
         .without("goes back", |did| matches!(did, Did::IdentifySent { .. }));
     real("identifying", &[Letter::Flushed])
         .without("is reported", |did| matches!(did, Did::IdentifySent { .. }));
     real("awaiting hello", &[Letter::Hello])
         .twice("wanted once", |did| matches!(did, Did::WantIdentify { .. }));
-    real("awaiting hello", &[Letter::Hello])
-        .without("Hello is answered", |did| matches!(did, Did::WantIdentify { .. }));
+    real("awaiting hello", &[Letter::Hello]).without("Hello is answered", |did| {
+        matches!(did, Did::WantIdentify { .. })
+    });
     for (session_id, seq) in [("session 1", 1), ("session 1", 3), ("session 2", 2)] {
-        let resume = Did::Resume { conn: 2, session_id: session_id.to_owned(), seq };
+        let resume = Did::Resume {
+            conn: 2,
+            session_id: session_id.to_owned(),
+            seq,
+        };
         real("backoff", &[Letter::TickDue, Letter::Opened, Letter::Hello]).breaks(
             "names the session",
             |real| {
@@ -163,9 +185,16 @@ fn dispatches_come_out_once_and_in_order() {
     real("live", &[Letter::Gap]).without("was due", |did| matches!(did, Did::Gap { .. }));
     real("identifying", &[Letter::Ready])
         .without("begins a session", |did| matches!(did, Did::Ready { .. }));
-    real("resuming", &[Letter::Resumed])
-        .without("makes a shard live", |did| matches!(did, Did::Resumed { .. }));
-    real("live", &[Letter::Empty]).with("answers a Resume", Did::Resumed { conn: 1, session: 1 });
+    real("resuming", &[Letter::Resumed]).without("makes a shard live", |did| {
+        matches!(did, Did::Resumed { .. })
+    });
+    real("live", &[Letter::Empty]).with(
+        "answers a Resume",
+        Did::Resumed {
+            conn: 1,
+            session: 1,
+        },
+    );
 }
 
 #[test]
@@ -180,27 +209,41 @@ fn closes_keep_the_session_but_for_a_final_stop() {
     let close = |code| Did::Close { conn: 1, code };
     let is_close = |did: &Did| matches!(did, Did::Close { .. });
     real("live", &[Letter::Reconnect]).breaks("4000 closes", |real| real.did[0] = close(1000));
-    real("live", &[Letter::Stop(Stop::Keep)]).breaks("4000 closes", |real| real.did[0] = close(1000));
-    real("live", &[Letter::Stop(Stop::Final)]).breaks("4000 closes", |real| real.did[0] = close(4000));
+    real("live", &[Letter::Stop(Stop::Keep)])
+        .breaks("4000 closes", |real| real.did[0] = close(1000));
+    real("live", &[Letter::Stop(Stop::Final)])
+        .breaks("4000 closes", |real| real.did[0] = close(4000));
     for letter in [Letter::Reconnect, Letter::Garbage, Letter::AbsurdHello] {
-        real("live", &[letter]).breaks("closed at once", |real| real.did.retain(|did| !is_close(did)));
+        real("live", &[letter]).breaks("closed at once", |real| {
+            real.did.retain(|did| !is_close(did))
+        });
     }
     real("live", &[Letter::Reconnect]).breaks("closed at once", |real| real.did.clear());
-    real("closing", &[Letter::TickDue]).breaks("only an open", |real| real.did.insert(0, close(4000)));
+    real("closing", &[Letter::TickDue])
+        .breaks("only an open", |real| real.did.insert(0, close(4000)));
 }
 
 #[test]
 fn sessions_are_given_up_for_a_reason_only() {
-    let lost = Did::SessionLost { session: 1, why: SessionLoss::Invalidated };
+    let lost = Did::SessionLost {
+        session: 1,
+        why: SessionLoss::Invalidated,
+    };
     real("live", &[Letter::Reconnect]).with("without a reason", lost.clone());
     real("live", &[Letter::InvalidSession(Some(true))]).with("without a reason", lost);
     real("live", &[Letter::InvalidSession(Some(false))])
         .without("is given up", |did| matches!(did, Did::SessionLost { .. }));
     real("live", &[Letter::Closed(Some(4007))])
         .without("is given up", |did| matches!(did, Did::SessionLost { .. }));
-    let refused = Did::SessionLost { session: 1, why: SessionLoss::ResumeRefused };
+    let refused = Did::SessionLost {
+        session: 1,
+        why: SessionLoss::ResumeRefused,
+    };
     real("resuming", &[Letter::Failed]).with("after five", refused);
-    let old = Did::SessionLost { session: 1, why: SessionLoss::TooOld };
+    let old = Did::SessionLost {
+        session: 1,
+        why: SessionLoss::TooOld,
+    };
     real("backoff", &[Letter::TickDue, Letter::Failed]).with("for an hour", old);
     real("live", &[Letter::Closed(None)]).breaks("come next", |real| {
         let Some(Did::Disconnected { next, .. }) = real.did.first_mut() else {
@@ -220,7 +263,10 @@ fn a_stop_is_one_end() {
     fatal().breaks("reason there was", |real| {
         real.did.retain(|did| !is_end(did));
         let state = real.state.clone();
-        real.did.push(Did::ShardStopped { why: StopReason::Requested, state });
+        real.did.push(Did::ShardStopped {
+            why: StopReason::Requested,
+            state,
+        });
     });
     real("backoff", &[Letter::Stop(Stop::Keep)]).breaks("ends the rest", |real| real.did.clear());
     real("live", &[Letter::Stop(Stop::Keep)]).breaks("ends the rest", |real| real.did.clear());
@@ -239,7 +285,8 @@ fn each_command_has_one_last_answer() {
     real("live", &[Letter::Queue, Letter::Flushed]).twice("last answer", is_answer);
     real("backoff", &[Letter::Fail]).with("last answer", answer(1, refused));
     real("backoff", &[Letter::Queue]).with("not left", answer(1, Answer::Sent));
-    real("backoff", &[Letter::Queue, Letter::Stop(Stop::Keep)]).without("has its answer", is_answer);
+    real("backoff", &[Letter::Queue, Letter::Stop(Stop::Keep)])
+        .without("has its answer", is_answer);
 }
 
 #[test]
@@ -248,7 +295,8 @@ fn what_it_says_of_itself_fits() {
     real("live", &[Letter::Next]).breaks("acknowledged", |real| real.state.seq = Some(2));
     real("live", &[Letter::Next]).breaks("not received", |real| real.state.seq = Some(3));
     real("live", &[Letter::Next]).breaks("is stored", |real| real.state.session_id = None);
-    real("connecting", &[Letter::Empty]).breaks("nothing to store", |real| real.state.seq = Some(1));
+    real("connecting", &[Letter::Empty])
+        .breaks("nothing to store", |real| real.state.seq = Some(1));
     real("live", &[Letter::Empty]).breaks("in the future", |real| {
         real.wait = Wait::Until(real.before.world.now);
     });
@@ -256,5 +304,8 @@ fn what_it_says_of_itself_fits() {
     real("idle", &[Letter::Queue]).breaks("no deadline", |real| {
         real.wait = Wait::Until(real.before.world.now + Duration::from_secs(1));
     });
-    real("live", &[Letter::Empty]).with("does not belong", Did::Bad("the token does not belong".into()));
+    real("live", &[Letter::Empty]).with(
+        "does not belong",
+        Did::Bad("the token does not belong".into()),
+    );
 }

@@ -14,13 +14,23 @@ impl Checker {
             Did::Dial { conn, .. } => self.dialled(step, *conn),
             Did::Identify { conn } => {
                 self.may_send(*conn, "Identify")?;
-                rule(self.turn == Turn::Given, "an Identify needs a turn, each its own")?;
-                rule(self.session.is_none(), "a session that can be resumed is not identified anew")?;
+                rule(
+                    self.turn == Turn::Given,
+                    "an Identify needs a turn, each its own",
+                )?;
+                rule(
+                    self.session.is_none(),
+                    "a session that can be resumed is not identified anew",
+                )?;
                 self.turn = Turn::Used;
                 due.identify = false;
                 Ok(())
             }
-            Did::Resume { conn, session_id, seq } => {
+            Did::Resume {
+                conn,
+                session_id,
+                seq,
+            } => {
                 self.may_send(*conn, "Resume")?;
                 let fresh = !self.resume_sent && self.turn == Turn::NotWanted;
                 rule(fresh, "one Resume or one Identify a connection")?;
@@ -28,7 +38,10 @@ impl Checker {
                     .session
                     .as_ref()
                     .is_some_and(|s| s.id == *session_id && s.received == *seq);
-                rule(fits, "a Resume names the session and the highest sequence received")?;
+                rule(
+                    fits,
+                    "a Resume names the session and the highest sequence received",
+                )?;
                 self.resume_sent = true;
                 due.greeting = false;
                 Ok(())
@@ -36,7 +49,10 @@ impl Checker {
             Did::Beat { conn, seq } => {
                 self.may_send(*conn, "a heartbeat")?;
                 let received = self.session.as_ref().map(|session| session.received);
-                rule(*seq == received, "a heartbeat carries the highest sequence received")?;
+                rule(
+                    *seq == received,
+                    "a heartbeat carries the highest sequence received",
+                )?;
                 self.beats += 1;
                 due.beat = false;
                 Ok(())
@@ -57,26 +73,41 @@ impl Checker {
             }
             Did::Abort { conn } => {
                 let under_way = matches!(self.line, Line::Dialling | Line::Closing);
-                rule(*conn == self.conn && under_way, "what is aborted was under way")?;
+                rule(
+                    *conn == self.conn && under_way,
+                    "what is aborted was under way",
+                )?;
                 self.line = Line::Gone;
                 Ok(())
             }
             Did::WantIdentify { conn } => {
-                rule(self.is_open(*conn) && self.hello, "a turn is wanted after Hello")?;
+                rule(
+                    self.is_open(*conn) && self.hello,
+                    "a turn is wanted after Hello",
+                )?;
                 let free = self.turn == Turn::NotWanted && !self.resume_sent;
-                rule(free && self.session.is_none(), "a turn is wanted once, for a new session")?;
+                rule(
+                    free && self.session.is_none(),
+                    "a turn is wanted once, for a new session",
+                )?;
                 self.turn = Turn::Wanted;
                 due.greeting = false;
                 Ok(())
             }
             Did::WithdrawIdentify { conn } => {
                 let held = matches!(self.turn, Turn::Wanted | Turn::Given);
-                rule(*conn == self.conn && held, "a turn that is given back was wanted")?;
+                rule(
+                    *conn == self.conn && held,
+                    "a turn that is given back was wanted",
+                )?;
                 self.turn = Turn::Settled;
                 Ok(())
             }
             Did::IdentifySent { conn } => {
-                rule(*conn == self.conn && self.turn == Turn::Used, "a used turn is reported once")?;
+                rule(
+                    *conn == self.conn && self.turn == Turn::Used,
+                    "a used turn is reported once",
+                )?;
                 self.turn = Turn::Settled;
                 due.reported = false;
                 Ok(())
@@ -89,16 +120,26 @@ impl Checker {
                 }
                 Err(format!("{did:?} came out where {expected:?} was due"))
             }
-            Did::Ready { conn, session, session_id } => self.ready(step, *conn, *session, session_id, due),
+            Did::Ready {
+                conn,
+                session,
+                session_id,
+            } => self.ready(step, *conn, *session, session_id, due),
             Did::Resumed { conn, session } => {
                 rule(std::mem::take(&mut due.resumed), "RESUMED answers a Resume")?;
                 let known = self.session.as_ref().is_some_and(|s| s.ordinal == *session);
-                rule(*conn == self.conn && known, "the session that goes on is the one there was")?;
+                rule(
+                    *conn == self.conn && known,
+                    "the session that goes on is the one there was",
+                )?;
                 self.goes_live(step);
                 Ok(())
             }
             Did::Disconnected { conn, next, delay } => {
-                rule(self.announced == Some(*conn), "one Disconnected for each Connecting")?;
+                rule(
+                    self.announced == Some(*conn),
+                    "one Disconnected for each Connecting",
+                )?;
                 self.announced = None;
                 self.not_before = Some(step.now + *delay);
                 due.next = Some(*next);
@@ -116,20 +157,37 @@ impl Checker {
         if self.is_open(conn) && self.hello {
             return Ok(());
         }
-        Err(format!("{what} was sent before Hello, or on a connection that is not open"))
+        Err(format!(
+            "{what} was sent before Hello, or on a connection that is not open"
+        ))
     }
 
     fn announced(&mut self, step: &Step<'_>, conn: u32, url: &str) -> Verdict {
         rule(self.line == Line::Gone, "never two connections at once")?;
-        rule(self.announced.is_none(), "one Disconnected for each Connecting")?;
+        rule(
+            self.announced.is_none(),
+            "one Disconnected for each Connecting",
+        )?;
         rule(conn == self.conn + 1, "connections are numbered one by one")?;
-        rule(self.started && self.stop.is_none(), "nothing is dialled before a start or after a stop")?;
-        rule(!self.congested, "nothing is dialled while the consumer has no room")?;
+        rule(
+            self.started && self.stop.is_none(),
+            "nothing is dialled before a start or after a stop",
+        )?;
+        rule(
+            !self.congested,
+            "nothing is dialled while the consumer has no room",
+        )?;
         let early = self.not_before.is_some_and(|at| step.now < at);
         rule(!early, "no dial before the announced pause is over")?;
-        rule(self.dialled_at != Some(step.now), "no second dial without time passing")?;
+        rule(
+            self.dialled_at != Some(step.now),
+            "no second dial without time passing",
+        )?;
         let resumes = self.session.is_some() && url == RESUME;
-        rule(url == MAIN || resumes, "new sessions on the main host, resumes where READY said")?;
+        rule(
+            url == MAIN || resumes,
+            "new sessions on the main host, resumes where READY said",
+        )?;
         self.conn = conn;
         self.announced = Some(conn);
         Ok(())
@@ -151,14 +209,19 @@ impl Checker {
 
     fn answered(&mut self, id: u64, answer: &Answer, due: &mut Due) -> Verdict {
         let Some(accepted) = self.commands.get_mut(&id) else {
-            return Err(format!("command {id} had its last answer, or was never given"));
+            return Err(format!(
+                "command {id} had its last answer, or was never given"
+            ));
         };
         if due.answer == Some(id) {
             due.answer = None;
         }
         match answer {
             Answer::Accepted => {
-                rule(!std::mem::replace(accepted, true), "a command is accepted once")?;
+                rule(
+                    !std::mem::replace(accepted, true),
+                    "a command is accepted once",
+                )?;
                 return rule(self.stop.is_none(), "nothing is accepted after a stop");
             }
             Answer::Sent => {
@@ -183,16 +246,34 @@ impl Checker {
         self.resumable_invalids = 0;
     }
 
-    fn ready(&mut self, step: &Step<'_>, conn: u32, ordinal: u32, id: &str, due: &mut Due) -> Verdict {
+    fn ready(
+        &mut self,
+        step: &Step<'_>,
+        conn: u32,
+        ordinal: u32,
+        id: &str,
+        due: &mut Due,
+    ) -> Verdict {
         let Some((session_id, seq)) = due.ready.take() else {
             return Err("a session begins with READY".to_owned());
         };
         let fits = conn == self.conn && ordinal == self.sessions + 1 && id == session_id;
         rule(fits, "a new session has the next number and READY's name")?;
-        rule(self.session.is_none(), "the old session is lost before a new one begins")?;
-        rule(due.events.is_empty(), "READY is handed over before the session counts as begun")?;
+        rule(
+            self.session.is_none(),
+            "the old session is lost before a new one begins",
+        )?;
+        rule(
+            due.events.is_empty(),
+            "READY is handed over before the session counts as begun",
+        )?;
         self.sessions = ordinal;
-        self.session = Some(Session { ordinal, id: session_id, received: seq, acknowledged: seq });
+        self.session = Some(Session {
+            ordinal,
+            id: session_id,
+            received: seq,
+            acknowledged: seq,
+        });
         self.poisoned_after = None;
         self.goes_live(step);
         Ok(())
@@ -207,12 +288,18 @@ impl Checker {
         self.resumable_invalids = 0;
         self.poisoned_after = None;
         match why {
-            SessionLoss::ResumeRefused => {
-                rule(self.fruitless >= 4, "a session is given up after five refused resumes")
-            }
+            SessionLoss::ResumeRefused => rule(
+                self.fruitless >= 4,
+                "a session is given up after five refused resumes",
+            ),
             SessionLoss::TooOld => {
-                let since = self.alive_at.map(|at| step.now.saturating_duration_since(at));
-                rule(since > Some(Self::PATIENCE), "a session is kept for an hour")
+                let since = self
+                    .alive_at
+                    .map(|at| step.now.saturating_duration_since(at));
+                rule(
+                    since > Some(Self::PATIENCE),
+                    "a session is kept for an hour",
+                )
             }
             _ => Ok(()),
         }
@@ -220,9 +307,18 @@ impl Checker {
 
     fn has_stopped(&mut self, why: &StopReason, state: &ShardState, due: &mut Due) -> Verdict {
         rule(!self.stopped, "a shard stops once")?;
-        rule(self.line == Line::Gone, "a shard has no connection when it stops")?;
-        rule(self.announced.is_none(), "one Disconnected for each Connecting")?;
-        rule(self.commands.is_empty(), "every command has its answer before the stop")?;
+        rule(
+            self.line == Line::Gone,
+            "a shard has no connection when it stops",
+        )?;
+        rule(
+            self.announced.is_none(),
+            "one Disconnected for each Connecting",
+        )?;
+        rule(
+            self.commands.is_empty(),
+            "every command has its answer before the stop",
+        )?;
         let fits = match why {
             StopReason::Requested => self.stop.is_some(),
             StopReason::Fatal { code } => due.code == Some(code.get()) && code.get() != 4011,

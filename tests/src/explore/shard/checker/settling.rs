@@ -11,23 +11,35 @@ impl Checker {
 
     pub(super) fn settle(&mut self, step: &Step<'_>, due: &Due) -> Verdict {
         rule(step.did.len() <= Self::LONGEST, "a drain is short")?;
-        rule(!due.nothing || step.did.is_empty(), "nothing comes of what is known, old or not asked for")?;
+        rule(
+            !due.nothing || step.did.is_empty(),
+            "nothing comes of what is known, old or not asked for",
+        )?;
         if let Some(missing) = due.events.front() {
             return Err(format!("{missing:?} did not come out"));
         }
         rule(due.ready.is_none(), "READY begins a session")?;
         rule(!due.resumed, "RESUMED makes a shard live")?;
-        rule(!due.close, "a connection that cannot go on is closed at once")?;
+        rule(
+            !due.close,
+            "a connection that cannot go on is closed at once",
+        )?;
         rule(!due.beat, "a heartbeat that is asked for is sent at once")?;
         rule(!due.identify, "who may identify does")?;
-        rule(!due.greeting, "Hello is answered by a Resume, or the wish to identify")?;
+        rule(
+            !due.greeting,
+            "Hello is answered by a Resume, or the wish to identify",
+        )?;
         rule(!due.reported, "an Identify that has left is reported")?;
         let used = self.live && self.turn == Turn::Used;
         rule(!used, "an Identify that READY answers is reported")?;
         rule(due.sent == 0, "a command that has left is answered")?;
         rule(due.answer.is_none(), "a command is answered at once")?;
         rule(due.code.is_none(), "a fatal close code stops the shard")?;
-        rule(!due.session_ends || self.session.is_none(), "a session that is over is given up")?;
+        rule(
+            !due.session_ends || self.session.is_none(),
+            "a session that is over is given up",
+        )?;
         self.settle_stop(due)?;
         self.settle_line(step, due)
     }
@@ -41,7 +53,10 @@ impl Checker {
 
     fn settle_line(&mut self, step: &Step<'_>, due: &Due) -> Verdict {
         let up = matches!(self.line, Line::Dialling | Line::Open);
-        rule(self.announced.is_some() == up, "one Disconnected for each Connecting")?;
+        rule(
+            self.announced.is_some() == up,
+            "one Disconnected for each Connecting",
+        )?;
         if up {
             return Ok(());
         }
@@ -57,12 +72,18 @@ impl Checker {
             .did
             .iter()
             .any(|did| matches!(did, Did::SessionLost { .. }));
-        rule(!due.session_stays || !lost, "a session survives a lost connection")?;
+        rule(
+            !due.session_stays || !lost,
+            "a session survives a lost connection",
+        )?;
         let expected = match (&self.session, self.stop.is_some() || self.stopped) {
             (_, true) => Next::Stop,
             (Some(_), false) => Next::Resume,
             (None, false) => Next::Identify,
         };
-        rule(next == expected, "what is announced to come next is what fits")
+        rule(
+            next == expected,
+            "what is announced to come next is what fits",
+        )
     }
 }
