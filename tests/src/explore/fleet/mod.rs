@@ -5,7 +5,7 @@ mod subject;
 #[cfg(test)]
 mod tests;
 
-pub use checker::Checker;
+pub use checker::{Checker, Told};
 pub use subject::Fleet;
 
 use shardwright_core::Stop;

@@ -21,7 +21,7 @@ const STOPPING: Duration = Duration::from_secs(6);
 pub(super) fn probe(shard: &Shard) -> Result<(), String> {
     if shard.checker.stop.is_none() && !shard.checker.stopped {
         let plain = come_up(shard, |shard| {
-            shard.to_halfway();
+            shard.pass_half();
             Ok(())
         })?;
         let disturbed = come_up(shard, |shard| {

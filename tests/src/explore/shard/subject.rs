@@ -215,7 +215,7 @@ impl Shard {
         };
         match letter {
             Letter::TickDue => self.world.now = deadline,
-            Letter::TickEarly => self.to_halfway(),
+            Letter::TickEarly => self.pass_half(),
             Letter::TickLate => {
                 self.world.now = deadline + LATE;
                 self.world.ahead += SLEPT;
@@ -225,7 +225,7 @@ impl Shard {
     }
 
     /// Time passes, and nobody says so.
-    pub(super) fn to_halfway(&mut self) {
+    pub(super) fn pass_half(&mut self) {
         if let Wait::Until(deadline) = self.machine.wait() {
             self.world.now += deadline.saturating_duration_since(self.world.now) / 2;
         }
