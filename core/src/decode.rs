@@ -105,6 +105,7 @@ enum Codec {
 }
 
 /// Where the current payload is.
+#[derive(Clone)]
 enum Current {
     Nowhere,
     Inflated(Range<usize>),
@@ -140,6 +141,21 @@ impl FrameDecoder {
             poisoned: false,
             empty_frames: 0,
         }
+    }
+
+    /// A copy, if no inflate context is held.
+    pub(crate) fn try_clone(&self) -> Option<Self> {
+        if self.codec.is_some() {
+            return None;
+        }
+        Some(Self {
+            codec: None,
+            frames: self.frames.clone(),
+            output: self.output.clone(),
+            ready: self.ready.clone(),
+            current: self.current.clone(),
+            ..*self
+        })
     }
 
     /// How the messages are expected to be compressed.

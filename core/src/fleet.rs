@@ -24,6 +24,7 @@
 //! ```
 
 mod commands;
+mod copying;
 mod identify;
 mod members;
 mod messages;
@@ -63,7 +64,7 @@ const SAME_WINDOW: Duration = Duration::from_secs(5 * 60);
 /// More shards than any bot has.
 pub(crate) const ABSURD_TOTAL: u32 = 100_000;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum State {
     Idle,
     /// `retry_at` while waiting to ask again.
@@ -393,11 +394,13 @@ impl FleetMachine {
 
     fn shard_stopped(&mut self, shard: ShardId, why: StopReason, state: ShardState) {
         self.leave(shard, CommandError::Stopped);
+        // Before its state answers a question: what follows from the answer must know that it has ended.
+        self.set_life(shard, Life::Stopped(Box::new(state.clone())));
         self.state_known(shard, &state);
-        if self.removed(shard, &state) || self.old_shard_stopped(shard) {
+        let gone = self.removed(shard, &state) || self.old_shard_stopped(shard);
+        if gone || !self.shards.contains_key(&shard) {
             return;
         }
-        self.set_life(shard, Life::Stopped(Box::new(state)));
         let running = self.shards.values().any(Shard::is_running);
         match (&self.state, &why) {
             (State::Stopping { .. }, _) if !running => self.end(),

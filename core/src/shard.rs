@@ -130,6 +130,18 @@ impl ShardMachine {
         }
     }
 
+    /// A copy that goes its own way from here: to look at what would follow from several inputs.
+    ///
+    /// `None` if the connection is compressed, as an inflate context cannot be copied.
+    #[must_use]
+    pub fn try_clone(&self) -> Option<Self> {
+        Some(Self {
+            protocol: self.protocol.clone(),
+            decoder: self.decoder.try_clone()?,
+            ..*self
+        })
+    }
+
     /// Tells the machine what happened, and what time it is.
     ///
     /// # Errors

@@ -388,3 +388,21 @@ fn beats_go_on_while_the_permit_is_awaited() {
     assert!(sent.iter().all(|text| text == NULL_BEAT));
     assert_eq!(play.dials().len(), 1);
 }
+
+#[test]
+fn a_ready_that_comes_before_the_flush_is_told_shows_that_the_identify_has_left() {
+    let mut play = started(1);
+    play.flush = false;
+    let conn = play.conn();
+    play.open(conn);
+    play.hello(conn, 41250);
+    let sent = |play: &Play| {
+        let all = play.done.iter();
+        all.filter(|(_, did)| *did == Did::IdentifySent(1)).count()
+    };
+    assert_eq!((play.phase(), sent(&play)), (Phase::Identifying, 0));
+    play.ready(conn, "A", "wss://r1.example", 1);
+    assert_eq!(sent(&play), 1, "the bucket of the fleet waits for it");
+    play.tell(Input::Flushed { conn });
+    assert_eq!(sent(&play), 1, "once");
+}

@@ -4,10 +4,12 @@
 //! * [`server`]: the same gateway as a pure machine, for tests in virtual time.
 //! * [`scenario`]: what it does to its clients, as data.
 //! * [`corpus`]: the events it streams.
+//! * [`explore`]: every sequence of inputs to a machine, up to a length.
 //! * [`world`]: bots and that gateway face to face in virtual time, on a network that fails on demand.
 
 pub mod corpus;
 pub mod emulator;
+pub mod explore;
 pub mod rng;
 pub mod scenario;
 pub mod server;

@@ -10,7 +10,7 @@ const GIVE_BACK_AT_ONCE: usize = 1024 * 1024;
 const PATIENCE: u8 = 64;
 const FIRST_GROWTH: usize = 8192;
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Buffer {
     pub(super) bytes: Vec<u8>,
     // Uses in a row that left most of the capacity empty.

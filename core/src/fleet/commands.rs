@@ -7,7 +7,7 @@ use super::{FleetAction, FleetMachine, Shards, State, ToShard};
 use crate::{Answer, Command, CommandError, CommandId, CommandKind, GuildId, IfNotReady, ShardId};
 
 /// A command that several shards have to answer.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Pending {
     /// Shards that have not answered, and whether they have accepted.
     pub(super) open: BTreeMap<ShardId, bool>,

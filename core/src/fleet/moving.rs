@@ -9,7 +9,7 @@ use super::{FleetAction, FleetError, FleetMachine, ToShard};
 use crate::{CommandId, ShardId, ShardState, Stop};
 
 /// Shards that are told to go.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Removal {
     /// Those that have not ended yet.
     open: BTreeSet<ShardId>,

@@ -35,7 +35,7 @@ const TIME_TO_BUILD: Duration = Duration::from_secs(10 * 60);
 const TRIES_ON_DEMAND: u32 = 3;
 
 /// A change to another number of shards.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct ReShard {
     phase: Phase,
     fetch: FetchMachine,
@@ -45,7 +45,7 @@ pub(super) struct ReShard {
     asked: Option<CommandId>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Phase {
     Fetching {
         retry_at: Option<Instant>,

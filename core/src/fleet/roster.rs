@@ -16,7 +16,7 @@ const FIRST_RESTART: Duration = Duration::from_secs(1);
 const LAST_RESTART: Duration = Duration::from_secs(60);
 
 /// One shard of a fleet.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Shard {
     pub(super) life: Life,
     /// Of a layout that is to take over: not heard yet, and not given commands.
@@ -24,7 +24,7 @@ pub(super) struct Shard {
 }
 
 /// How far a shard is.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Life {
     /// Not started yet; it may bring an older state that is of no use to resume from.
     Planned(Option<Box<ShardState>>),
@@ -276,7 +276,6 @@ impl FleetMachine {
             return self.shard_stopped(id, StopReason::Abandoned, state);
         }
         self.leave(id, CommandError::Interrupted);
-        self.state_known(id, &state);
         let falls = self.falls.entry(id).or_default();
         let restart_in = FIRST_RESTART
             .saturating_mul(1 << (*falls).min(16))
@@ -284,9 +283,14 @@ impl FleetMachine {
         *falls += 1;
         let life = Life::Fallen {
             at: self.now + restart_in,
-            state: Box::new(state),
+            state: Box::new(state.clone()),
         };
         self.set_life(id, life);
+        self.state_known(id, &state);
+        if !self.shards.contains_key(&id) {
+            // It was to go anyway.
+            return;
+        }
         self.out.push_back(FleetAction::Emit(Event::Problem {
             shard: id,
             conn: None,

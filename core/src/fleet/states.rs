@@ -7,7 +7,7 @@ use super::{FleetAction, FleetMachine, State, ToShard};
 use crate::{CommandId, ShardFilter, ShardId, ShardState};
 
 /// A question that running shards have still to answer.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Question {
     filter: ShardFilter,
     open: BTreeSet<ShardId>,
@@ -21,7 +21,11 @@ impl FleetMachine {
         let (running, states): (Vec<_>, Vec<_>) = self
             .states()
             .into_iter()
-            .partition(|state| self.shards.get(&state.shard).is_some_and(Shard::is_running));
+            // Nobody is left to answer after the end, not even shards that were given up.
+            .partition(|state| {
+                !matches!(self.state, State::Stopped)
+                    && self.shards.get(&state.shard).is_some_and(Shard::is_running)
+            });
         let open: BTreeSet<ShardId> = running.iter().map(|state| state.shard).collect();
         for shard in open.iter().copied() {
             let message = ToShard::ReportState;

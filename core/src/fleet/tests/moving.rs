@@ -176,3 +176,28 @@ fn a_driver_that_vanishes_while_it_is_removed_does_not_come_back() {
     world.pass(Duration::from_secs(3600));
     assert_eq!(world.started.len(), begun);
 }
+
+#[test]
+fn a_shard_that_ends_before_its_removal_is_neither_stopped_nor_started_again() {
+    let (goes, stays) = (shard(0, 2), shard(1, 2));
+    for end in [
+        stopped_with(session_of(goes)),
+        vanished(goes, session_of(goes)),
+    ] {
+        let mut world = started(ShardPlan::Total(2), limit(1000, 3600, 16));
+        world.story();
+        let ask = remove(1, ShardFilter::from(goes));
+        world.fleet.handle(world.now, ask).unwrap();
+        while !matches!(world.fleet.poll(), FleetAction::Wait(_)) {}
+        let state = session_of(stays);
+        let report = ShardReport::State { state };
+        world.tell(FleetInput::Report {
+            shard: stays,
+            report,
+        });
+        world.tell(end);
+        assert_eq!(world.states, [(1, vec![session_of(goes)])]);
+        world.pass(Duration::from_secs(60));
+        assert!(world.story().is_empty());
+    }
+}

@@ -1,0 +1,133 @@
+//! The fleet of two shards in one bucket, and everything that may happen to it.
+
+mod checker;
+mod subject;
+#[cfg(test)]
+mod tests;
+
+pub use checker::{Checker, Told};
+pub use subject::Fleet;
+
+use shardwright_core::Stop;
+
+/// One thing that may happen to a fleet. `Of(n, …)` is a report of the shard that was started `n`th of those
+/// that run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(clippy::exhaustive_enums)]
+pub enum Letter {
+    /// The runtime starts it.
+    Start,
+    /// The gateway's address is known: two shards, one bucket.
+    Fetched,
+    /// The request was answered with 429.
+    FetchLimited,
+    /// The request was answered with 401.
+    FetchRefused,
+    /// A running shard says something.
+    Of(usize, Says),
+    /// A shard that nobody knows says something.
+    OfAnother(Says),
+    /// The user's gate lets the first that waits there pass.
+    GateOpened,
+    /// The user's gate fails for the first that waits there.
+    GateFailed,
+    /// A command for all shards.
+    Command,
+    /// The states are asked for.
+    AskForStates,
+    /// A shard of another layout comes.
+    AddShard,
+    /// The first shard that runs shall go.
+    RemoveShard,
+    /// All shards shall go.
+    RemoveAll,
+    /// Three shards instead.
+    ReShard,
+    /// The end.
+    Stop(Stop),
+    /// A tick at the deadline.
+    TickDue,
+    /// A tick an hour after the deadline.
+    TickLate,
+}
+
+/// What a shard says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(clippy::exhaustive_enums)]
+pub enum Says {
+    /// It wants to identify on its first or second connection.
+    Want(usize),
+    /// It no longer wants to, or its connection is gone.
+    Withdraw,
+    /// Its Identify has left. Only of one that was permitted.
+    Sent,
+    /// READY or RESUMED.
+    Up,
+    /// Its connection is lost.
+    Down,
+    /// It has ended as asked.
+    Stopped,
+    /// It was closed with this code.
+    Fatal(u16),
+    /// It was closed with 4011.
+    NeedsMoreShards,
+    /// Its driver is gone.
+    Vanished,
+    /// Its state.
+    State,
+    /// The last command has left.
+    CommandSent,
+}
+
+impl Says {
+    /// All of them.
+    pub const ALL: [Self; 13] = [
+        Self::Want(0),
+        Self::Want(1),
+        Self::Withdraw,
+        Self::Sent,
+        Self::Up,
+        Self::Down,
+        Self::Stopped,
+        Self::Fatal(4004),
+        Self::Fatal(4010),
+        Self::NeedsMoreShards,
+        Self::Vanished,
+        Self::State,
+        Self::CommandSent,
+    ];
+}
+
+use Letter::{Fetched, Of, Start};
+
+/// The ways to begin.
+#[must_use]
+pub fn stories() -> Vec<(&'static str, Vec<Letter>)> {
+    let running = [Start, Fetched];
+    let asked = [
+        running.as_slice(),
+        &[Of(0, Says::Want(0)), Of(1, Says::Want(0))],
+    ]
+    .concat();
+    let one_up = [asked.as_slice(), &[Of(0, Says::Sent), Of(0, Says::Up)]].concat();
+    let up = [
+        one_up.as_slice(),
+        &[Letter::TickDue, Of(1, Says::Sent), Of(1, Says::Up)],
+    ]
+    .concat();
+    let then = |first: &[Letter], last| [first, &[last]].concat();
+    vec![
+        ("idle", vec![]),
+        ("fetching", vec![Start]),
+        ("asked again later", vec![Start, Letter::FetchLimited]),
+        ("running", running.to_vec()),
+        ("both ask", asked),
+        ("one is up", one_up),
+        ("fallen", then(&up, Of(1, Says::Vanished))),
+        ("removing", then(&up, Letter::RemoveShard)),
+        ("re-sharding", then(&up, Letter::ReShard)),
+        ("stopping", then(&up, Letter::Stop(Stop::Keep))),
+        ("both are up", up),
+        ("stopped", vec![Letter::Stop(Stop::Keep)]),
+    ]
+}
