@@ -41,6 +41,8 @@ struct World {
     at_gate: Vec<GateRequest>,
     /// Shards that do not end when they are told to.
     stubborn: Vec<u32>,
+    /// Shards do not say what their states are.
+    mute: bool,
     wait: Wait,
 }
 
@@ -74,6 +76,7 @@ impl World {
             faults: Vec::new(),
             at_gate: Vec::new(),
             stubborn: Vec::new(),
+            mute: false,
             wait: Wait::For(WaitFor::Start),
         }
     }
@@ -142,6 +145,7 @@ impl World {
                                 });
                             }
                         }
+                        ToShard::ReportState if self.mute => {}
                         ToShard::ReportState => {
                             let state = session_of(shard);
                             let report = ShardReport::State { state };
