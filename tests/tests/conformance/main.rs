@@ -29,6 +29,7 @@ mod in_place;
 mod invalid_session;
 mod payloads;
 mod proxy;
+mod recording;
 mod resets;
 mod resume_url;
 mod sending;
@@ -63,6 +64,7 @@ const SUBJECTS: &[(&str, &[Case])] = &[
     ("fleet", fleet::CASES),
     ("in_place", in_place::CASES),
     ("acknowledging", acknowledging::CASES),
+    ("recording", recording::CASES),
 ];
 
 /// The runtimes.

@@ -14,6 +14,7 @@ use shardwright_testkit::scenario::{Effect, Scenario, Step};
 use shardwright_testkit::server::{self, Log, Seen, Target};
 
 use crate::harness::{Commands, Harness, Subject, Taken};
+use crate::recording::Recording;
 
 /// The longest anything may take on a busy machine; nothing waits for it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -75,6 +76,7 @@ pub(crate) struct Play {
     /// What no case expects unless it asks for it.
     pub(crate) lost: Vec<SessionLoss>,
     pub(crate) gone: u32,
+    recording: Option<Recording>,
 }
 
 impl Play {
@@ -114,7 +116,8 @@ impl Play {
     pub(crate) fn at(harness: &dyn Harness, api: &str, change: impl FnOnce(&mut Options)) -> Self {
         let mut options = options(api);
         change(&mut options);
-        Self::of(harness.connect(token(), options).expect("a bot"))
+        let recording = Recording::of(&mut options);
+        Self::of(harness.connect(token(), options).expect("a bot"), recording)
     }
 
     /// A bot that runs exactly these shards.
@@ -126,13 +129,14 @@ impl Play {
     ) -> Self {
         let mut options = options(&emulator.api_base());
         change(&mut options);
+        let recording = Recording::of(&mut options);
         let gateway = harness.gateway_info(&token(), &options).expect("a gateway");
         let shards = shards.into_iter().collect();
         let subject = harness.connect_shards(token(), options, gateway, shards);
-        Self::of(subject.expect("a bot"))
+        Self::of(subject.expect("a bot"), recording)
     }
 
-    fn of(subject: Box<dyn Subject>) -> Self {
+    fn of(subject: Box<dyn Subject>, recording: Option<Recording>) -> Self {
         Self {
             emulator: None,
             bot: subject.bot(),
@@ -143,6 +147,7 @@ impl Play {
             stopped: 0,
             lost: Vec::new(),
             gone: 0,
+            recording,
         }
     }
 
@@ -495,5 +500,17 @@ pub(crate) fn stray(name: &str, seq: u64) -> Effect {
         t: name.to_owned(),
         d: serde_json::json!({"n": 1}),
         s: Some(seq.into()),
+    }
+}
+
+/// Whatever a case was about, its bot's machines do the same when they are told the same.
+impl Drop for Play {
+    fn drop(&mut self) {
+        self.subject = None;
+        if let Some(recording) = self.recording.take()
+            && !std::thread::panicking()
+        {
+            recording.verify(self.stopped > 0);
+        }
     }
 }
