@@ -82,3 +82,8 @@ pub async fn gateway_info(token: &Token, options: &Options) -> Result<GatewayInf
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/coming-from-discljord.md")]
 struct ComingFromDiscljord;
+
+/// The examples of the page on traces, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/traces.md")]
+struct Traces;
