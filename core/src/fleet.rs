@@ -119,7 +119,8 @@ impl FleetMachine {
     /// A fleet that waits for [`FleetInput::Start`]. The seed decides every random delay, its shards'
     /// too.
     #[must_use]
-    pub fn new(config: FleetConfig, seed: u64, now: Instant) -> Self {
+    pub fn new(mut config: FleetConfig, seed: u64, now: Instant) -> Self {
+        config.template.limits = config.template.limits.bounded();
         let mut rng = Rng::new(seed);
         let fetch = FetchMachine::new(config.tries, rng.next_u64());
         Self {
@@ -394,7 +395,8 @@ impl FleetMachine {
     fn shard_stopped(&mut self, shard: ShardId, why: StopReason, state: ShardState) {
         self.leave(shard, CommandError::Stopped);
         self.state_known(shard, &state);
-        if self.removed(shard, &state) || self.old_shard_stopped(shard) {
+        let removed = self.removed(shard, &state);
+        if self.old_shard_stopped(shard) || removed {
             return;
         }
         self.set_life(shard, Life::Stopped(Box::new(state)));

@@ -271,12 +271,17 @@ impl FleetMachine {
 
     /// A shard's driver is gone, and the shard with it: it is started again, with its session.
     pub(super) fn vanished(&mut self, id: ShardId, state: ShardState) {
-        let leaves = self.removals.values().any(|removal| removal.waits_for(id));
-        if !matches!(self.state, State::Running) || leaves {
+        // It may have been asked for in order to remove the shard.
+        self.state_known(id, &state);
+        let removed = self.removals.values().any(|removal| removal.waits_for(id));
+        let makes_way = self
+            .re_shard
+            .as_ref()
+            .is_some_and(|re_shard| re_shard.waits_for(id));
+        if !matches!(self.state, State::Running) || removed || makes_way {
             return self.shard_stopped(id, StopReason::Abandoned, state);
         }
         self.leave(id, CommandError::Interrupted);
-        self.state_known(id, &state);
         let falls = self.falls.entry(id).or_default();
         let restart_in = FIRST_RESTART
             .saturating_mul(1 << (*falls).min(16))
