@@ -1,5 +1,6 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use shardwright_fuzz::machine::{Plot, check};
 
-fuzz_target!(|data: &[u8]| shardwright_fuzz::machine::check(data));
+fuzz_target!(|plot: Plot| check(plot));

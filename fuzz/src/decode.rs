@@ -161,7 +161,9 @@ fn squeeze(payloads: &[Bytes]) -> Vec<u8> {
 /// Whether each line is a payload of its own, and nothing else.
 fn are_payloads<'a>(mut lines: impl Iterator<Item = &'a [u8]>) -> bool {
     lines.all(|line| {
-        line.starts_with(b"{") && line.ends_with(b"}") && serde_json::from_slice::<IgnoredAny>(line).is_ok()
+        line.starts_with(b"{")
+            && line.ends_with(b"}")
+            && serde_json::from_slice::<IgnoredAny>(line).is_ok()
     })
 }
 

@@ -33,11 +33,18 @@ pub fn check(payload: &[u8]) {
 /// Whatever the body is, the rest is JSON and holds what the scan has found in it.
 fn check_without_body(payload: &[u8], envelope: &Envelope<'_>) {
     if let Some(range) = envelope.name_range() {
-        assert_eq!(Some(&payload[range]), envelope.name.as_deref().map(str::as_bytes));
+        assert_eq!(
+            Some(&payload[range]),
+            envelope.name.as_deref().map(str::as_bytes)
+        );
     }
     let before = &payload[..envelope.data.start];
     let after = &payload[envelope.data.end..];
-    let body: &[u8] = if envelope.data.is_empty() { b"" } else { b"null" };
+    let body: &[u8] = if envelope.data.is_empty() {
+        b""
+    } else {
+        b"null"
+    };
     let rest = [before, body, after].concat();
     match serde_json::from_slice::<Value>(&rest) {
         Ok(value) => assert_eq!(Ok(outer(envelope)), expected(&value)),
@@ -72,6 +79,7 @@ fn expected(value: &Value) -> Result<Outer, EnvelopeError> {
 fn integer(value: &Value) -> Option<u64> {
     value.as_u64().or_else(|| {
         let float = value.as_f64().filter(|_| !value.is_i64())?;
-        (float.fract() == 0.0 && (0.0..=(1_u64 << 53) as f64).contains(&float)).then_some(float as u64)
+        (float.fract() == 0.0 && (0.0..=(1_u64 << 53) as f64).contains(&float))
+            .then_some(float as u64)
     })
 }

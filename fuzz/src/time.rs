@@ -1,4 +1,4 @@
-//! A clock that jumps.
+//! Operations, and a clock that jumps between them.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -28,6 +28,12 @@ impl<'a> Arbitrary<'a> for Step {
             _ => Self::Hours(u.arbitrary()?),
         })
     }
+}
+
+/// All operations that the rest of an input holds, up to so many.
+pub(crate) fn ops<'a, T: Arbitrary<'a>>(u: &mut Unstructured<'a>, most: usize) -> Vec<T> {
+    let next = || (!u.is_empty()).then(|| u.arbitrary().ok()).flatten();
+    std::iter::from_fn(next).take(most).collect()
 }
 
 pub(crate) struct Clock {

@@ -6,8 +6,8 @@ use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use shardwright_core::{
-    Action, CommandId, ConnId, Event, GatewayUrl, Input, Intents, ShardConfig, ShardId, ShardMachine, Stop,
-    ToShard, TransportFault,
+    Action, CommandId, ConnId, Event, GatewayUrl, Input, Intents, ShardConfig, ShardId,
+    ShardMachine, Stop, ToShard, TransportFault,
 };
 
 use crate::secret;
@@ -27,10 +27,12 @@ static CONNS: LazyLock<Vec<ConnId>> = LazyLock::new(|| {
             Action::Wait(_) => {
                 now += Duration::from_secs(60);
                 let input = match conns.last() {
-                    Some(conn) if machine.phase() == shardwright_core::Phase::Connecting => Input::Failed {
-                        conn: *conn,
-                        why: TransportFault::Refused,
-                    },
+                    Some(conn) if machine.phase() == shardwright_core::Phase::Connecting => {
+                        Input::Failed {
+                            conn: *conn,
+                            why: TransportFault::Refused,
+                        }
+                    }
                     _ => Input::Tick { wall: None },
                 };
                 machine.handle(now, input).expect("drained");
@@ -83,11 +85,21 @@ impl Life {
 pub(super) struct Lives(pub(super) Vec<Life>);
 
 impl Lives {
-    pub(super) fn started(&mut self, shard: ShardId, resumes: bool, muted: bool, now: Instant, patience: Duration) {
+    pub(super) fn started(
+        &mut self,
+        shard: ShardId,
+        resumes: bool,
+        muted: bool,
+        now: Instant,
+        patience: Duration,
+    ) {
         if let Some(old) = self.running(shard) {
             // One that never reports its end is given up.
             let told = old.told.expect("a shard runs twice");
-            assert!(now.saturating_duration_since(told) >= patience, "a shard runs twice");
+            assert!(
+                now.saturating_duration_since(told) >= patience,
+                "a shard runs twice"
+            );
             old.ended = true;
         }
         self.0.push(Life {
@@ -112,12 +124,16 @@ impl Lives {
     }
 
     pub(super) fn running(&mut self, shard: ShardId) -> Option<&mut Life> {
-        self.0.iter_mut().rfind(|life| life.shard == shard && !life.ended)
+        self.0
+            .iter_mut()
+            .rfind(|life| life.shard == shard && !life.ended)
     }
 
     pub(super) fn told(&mut self, shard: ShardId, message: &ToShard, now: Instant) {
         // One that has just ended may still be told something.
-        let Some(life) = self.running(shard) else { return };
+        let Some(life) = self.running(shard) else {
+            return;
+        };
         match message {
             ToShard::Stop(Stop::Keep | Stop::Final) => life.told = life.told.or(Some(now)),
             ToShard::Command { id, .. } => life.commands.push_back(*id),
@@ -133,7 +149,10 @@ impl Lives {
 
     /// The bot ends: every shard has been told.
     pub(super) fn stopped(&self) {
-        let forgotten = self.0.iter().find(|life| !life.ended && life.told.is_none());
+        let forgotten = self
+            .0
+            .iter()
+            .find(|life| !life.ended && life.told.is_none());
         assert!(forgotten.is_none(), "left running: {forgotten:?}");
     }
 }

@@ -5,45 +5,53 @@
 
 mod lives;
 mod ops;
+mod reports;
 mod requests;
 mod setup;
 mod turns;
 
 use std::time::Duration;
 
-use arbitrary::{Arbitrary, Unstructured};
+use arbitrary::{Arbitrary, Result, Unstructured};
 use shardwright_core::{
-    ChannelId, CloseCode, Command, CommandError, ConnId, Event, FetchFault, FleetAction, FleetInput, FleetMachine,
-    GatewayInfo, GuildId, GuildMembersRequest, IfNotReady, Misuse, RequestMembersError, ShardFilter, ShardId,
-    ShardReport, ShardState, Shards, Stop, StopReason, ToShard, VoiceStateUpdate, Wait,
+    ChannelId, Command, ConnId, Event, FetchFault, FleetAction, FleetInput, FleetMachine,
+    GatewayInfo, GuildId, GuildMembersRequest, IfNotReady, Misuse, ShardFilter, ShardId,
+    ShardState, Shards, Stop, ToShard, VoiceStateUpdate, Wait,
 };
 
 use self::lives::{Lives, Turn};
-use self::ops::{Answer, Op, Report, To, Which};
+use self::ops::{Answer, Op, To, Which};
 use self::requests::{Kind, Requests};
 use self::setup::Setup;
 use self::turns::Turns;
 use crate::secret;
-use crate::time::{Clock, Step};
+use crate::time::{self, Clock, Step};
 
 const OPS: usize = 200;
 /// For each shard a few things may be to do at once.
 const DRAIN: usize = 2_000;
 const A_DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-pub fn check(data: &[u8]) {
-    let mut u = Unstructured::new(data);
-    let Ok(setup) = Setup::arbitrary(&mut u) else {
-        return;
-    };
-    let mut play = Play::new(setup);
-    for _ in 0..OPS {
-        if u.is_empty() {
-            break;
-        }
-        let Ok(op) = Op::arbitrary(&mut u) else { break };
-        play.carry_out(op);
+/// A bot and what happens to it.
+#[derive(Debug)]
+pub struct Plot {
+    setup: Setup,
+    ops: Vec<Op>,
+}
+
+impl<'a> Arbitrary<'a> for Plot {
+    fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
+        let setup = u.arbitrary()?;
+        Ok(Self {
+            setup,
+            ops: time::ops(u, OPS),
+        })
     }
+}
+
+pub fn check(plot: Plot) {
+    let mut play = Play::new(plot.setup);
+    plot.ops.into_iter().for_each(|op| play.carry_out(op));
     play.calm();
     play.end();
 }
@@ -118,7 +126,11 @@ impl Play {
             }
             Op::AddShards { shards, resumable } => {
                 let id = self.requests.new_id(Kind::Change);
-                let state = if resumable { setup::resumable } else { ShardState::fresh };
+                let state = if resumable {
+                    setup::resumable
+                } else {
+                    ShardState::fresh
+                };
                 let states = shards.into_iter().map(state).collect();
                 self.legal(FleetInput::AddShards { id, states });
             }
@@ -135,13 +147,19 @@ impl Play {
             Op::GateFailed { back } => {
                 if let Some((shard, conn)) = self.at_gate(back) {
                     let life = self.lives.running(shard);
-                    if let Some(life) = life.filter(|life| life.turn == Turn::AtGate && life.conn() == conn) {
+                    if let Some(life) =
+                        life.filter(|life| life.turn == Turn::AtGate && life.conn() == conn)
+                    {
                         life.turn = Turn::Wanted;
                     }
                     self.legal(FleetInput::GateFailed { shard, conn });
                 }
             }
-            Op::Stop { last } => self.legal(FleetInput::Stop(if last { Stop::Final } else { Stop::Keep })),
+            Op::Stop { last } => self.legal(FleetInput::Stop(if last {
+                Stop::Final
+            } else {
+                Stop::Keep
+            })),
         }
     }
 
@@ -156,12 +174,19 @@ impl Play {
     fn tick(&mut self) {
         self.legal(FleetInput::Tick);
         if let FleetAction::Wait(Wait::Until(at)) = self.machine.poll() {
-            assert!(at > self.clock.latest(), "a tick that leads to the next at once");
+            assert!(
+                at > self.clock.latest(),
+                "a tick that leads to the next at once"
+            );
         }
     }
 
     fn start(&mut self) {
-        let expected = if self.started && !self.stopped { Err(Misuse::AlreadyStarted) } else { Ok(()) };
+        let expected = if self.started && !self.stopped {
+            Err(Misuse::AlreadyStarted)
+        } else {
+            Ok(())
+        };
         self.started = true;
         let result = self.input(FleetInput::Start);
         // Time comes first and may end the bot.
@@ -179,27 +204,10 @@ impl Play {
             Answer::Unavailable => Err(FetchFault::network("no route")),
         };
         if let Ok(info) = &result {
-            self.turns.know_again(&info.session_start_limit, self.clock.latest());
+            self.turns
+                .know_again(&info.session_start_limit, self.clock.latest());
         }
         self.legal(FleetInput::Fetched(result));
-    }
-
-    /// A shard does what it would do next, if it runs.
-    fn onward(&mut self, life: usize) {
-        let Some(life) = self.lives.0.get(life).filter(|life| !life.ended) else {
-            return;
-        };
-        let shard = life.shard;
-        let next = match life.turn {
-            _ if life.told.is_some() => Report::Stopped(0),
-            Turn::Granted => Report::Sent,
-            Turn::Wanted => return,
-            Turn::AtGate => return self.gate_opens(0),
-            Turn::None if life.up => Report::Loaded,
-            Turn::None if life.resumes || life.identified => Report::Up,
-            Turn::None => Report::Want,
-        };
-        self.report(shard, next);
     }
 
     fn command(&mut self, to: To, queue: bool) {
@@ -219,7 +227,11 @@ impl Play {
             id,
             to,
             command: command.expect("a command that Discord takes"),
-            if_not_ready: if queue { IfNotReady::Queue } else { IfNotReady::Fail },
+            if_not_ready: if queue {
+                IfNotReady::Queue
+            } else {
+                IfNotReady::Fail
+            },
         });
     }
 
@@ -228,7 +240,10 @@ impl Play {
             Which::All => ShardFilter::all(),
             Which::None => ShardFilter::none(),
             Which::One(shard) => shard.into(),
-            Which::Life(back) => self.lives.pick(back).map_or_else(ShardFilter::none, |life| life.shard.into()),
+            Which::Life(back) => self
+                .lives
+                .pick(back)
+                .map_or_else(ShardFilter::none, |life| life.shard.into()),
         }
     }
 
@@ -241,86 +256,6 @@ impl Play {
         if let Some((shard, conn)) = self.at_gate(back) {
             self.legal(FleetInput::GateOpened { shard, conn });
         }
-    }
-
-    /// What a shard reports, as far as a shard that runs could.
-    fn report(&mut self, shard: ShardId, report: Report) {
-        let now = self.clock.latest();
-        let Some(life) = self.lives.running(shard) else {
-            return self.stray(shard, report);
-        };
-        let conn = life.conn();
-        let report = match report {
-            Report::Want => {
-                life.dials();
-                life.turn = Turn::Wanted;
-                life.identified = false;
-                life.up = false;
-                ShardReport::WantIdentify { conn: life.conn() }
-            }
-            Report::Withdraw if life.turn != Turn::None => {
-                life.turn = Turn::None;
-                ShardReport::WithdrawIdentify { conn }
-            }
-            Report::Sent if life.turn == Turn::Granted => {
-                life.turn = Turn::None;
-                life.identified = true;
-                self.turns.sent(shard, now);
-                ShardReport::IdentifySent { conn }
-            }
-            Report::Up if life.turn == Turn::None => {
-                life.up = true;
-                ShardReport::Up
-            }
-            Report::Down => {
-                life.up = false;
-                ShardReport::Down
-            }
-            Report::Loaded => ShardReport::Loaded,
-            Report::Command(how) => match answer(life, how) {
-                Some(report) => report,
-                None => return,
-            },
-            Report::Members(good) => match members(life, good) {
-                Some(report) => report,
-                None => return,
-            },
-            Report::State => ShardReport::State {
-                state: setup::resumable(shard),
-            },
-            Report::Vanished => {
-                life.ended = true;
-                ShardReport::Vanished {
-                    state: setup::resumable(shard),
-                }
-            }
-            Report::Stopped(why) => {
-                life.ended = true;
-                ShardReport::Stopped {
-                    why: reason(why),
-                    state: setup::resumable(shard),
-                }
-            }
-            Report::Withdraw | Report::Sent | Report::Up => return,
-        };
-        self.legal(FleetInput::Report { shard, report });
-    }
-
-    /// A report of a shard that does not run.
-    fn stray(&mut self, shard: ShardId, report: Report) {
-        let report = match report {
-            Report::Up => ShardReport::Up,
-            Report::Down => ShardReport::Down,
-            Report::Vanished => ShardReport::Vanished {
-                state: ShardState::fresh(shard),
-            },
-            Report::Stopped(why) => ShardReport::Stopped {
-                why: reason(why),
-                state: ShardState::fresh(shard),
-            },
-            _ => ShardReport::Loaded,
-        };
-        self.legal(FleetInput::Report { shard, report });
     }
 
     /// Every shard does what it should and time passes: whoever wants to identify does so in the end.
@@ -338,8 +273,15 @@ impl Play {
             self.pass(Step::ToDeadline(0));
             self.tick();
         }
-        let waits = self.lives.0.iter().find(|life| life.told.is_none() && !life.ended && life.turn == Turn::Wanted);
-        assert!(waits.is_none() || self.stopped, "its turn never comes: {waits:?}");
+        let waits = self
+            .lives
+            .0
+            .iter()
+            .find(|life| life.told.is_none() && !life.ended && life.turn == Turn::Wanted);
+        assert!(
+            waits.is_none() || self.stopped,
+            "its turn never comes: {waits:?}"
+        );
     }
 
     /// However it stands, a stop is the end soon, whether the shards report theirs or not.
@@ -353,19 +295,27 @@ impl Play {
     }
 
     fn legal(&mut self, input: FleetInput) {
-        self.input(input).expect("nothing that a runtime may do is misuse");
+        self.input(input)
+            .expect("nothing that a runtime may do is misuse");
     }
 
-    fn input(&mut self, input: FleetInput) -> Result<(), Misuse> {
+    fn input(&mut self, input: FleetInput) -> std::result::Result<(), Misuse> {
         let now = self.clock.now();
         let result = self.machine.handle(now, input.clone());
         assert_eq!(result, self.twin.handle(now, input));
         self.turns.look_at_the_clock(self.clock.latest());
         for done in 0.. {
-            assert!(done <= DRAIN + 8 * self.lives.0.len(), "a drain without end");
+            assert!(
+                done <= DRAIN + 8 * self.lives.0.len(),
+                "a drain without end"
+            );
             let action = self.machine.poll();
             let text = format!("{action:?}");
-            assert_eq!(text, format!("{:?}", self.twin.poll()), "the same inputs, the same actions");
+            assert_eq!(
+                text,
+                format!("{:?}", self.twin.poll()),
+                "the same inputs, the same actions"
+            );
             secret::must_not_show(&text);
             if let FleetAction::Wait(wait) = &action {
                 assert_eq!(*wait == Wait::Stopped, self.stopped);
@@ -389,21 +339,29 @@ impl Play {
                     FleetAction::Fetch(_) => self.fetches += 1,
                     FleetAction::StartShard(start) => {
                         let (shard, resumes) = (start.config.shard, start.state.is_some());
-                        self.lives.started(shard, resumes, start.muted, now, self.patience);
+                        self.lives
+                            .started(shard, resumes, start.muted, now, self.patience);
                     }
                     FleetAction::Tell { shard, message } => self.tell(shard, &message),
                     FleetAction::AskGate(request) => {
                         let (shard, conn) = (request.shard, request.conn);
-                        self.turns.given(shard, conn, Turn::AtGate, &mut self.lives, now);
+                        self.turns
+                            .given(shard, conn, Turn::AtGate, &mut self.lives, now);
                         self.gate.push((shard, conn));
                     }
-                    FleetAction::LeaveGate { shard, conn } => self.gate.retain(|at| *at != (shard, conn)),
-                    FleetAction::PrepareSwap => assert!(!std::mem::replace(&mut self.swapping, true)),
+                    FleetAction::LeaveGate { shard, conn } => {
+                        self.gate.retain(|at| *at != (shard, conn))
+                    }
+                    FleetAction::PrepareSwap => {
+                        assert!(!std::mem::replace(&mut self.swapping, true))
+                    }
                     FleetAction::Swap => {
                         assert!(std::mem::take(&mut self.swapping), "prepared");
                         self.lives.swapped();
                     }
-                    FleetAction::AbandonSwap => assert!(std::mem::take(&mut self.swapping), "prepared"),
+                    FleetAction::AbandonSwap => {
+                        assert!(std::mem::take(&mut self.swapping), "prepared")
+                    }
                     FleetAction::Emit(event) => self.event(&event),
                     _ => {}
                 }
@@ -414,7 +372,8 @@ impl Play {
     fn tell(&mut self, shard: ShardId, message: &ToShard) {
         let now = self.clock.latest();
         if let ToShard::IdentifyGranted { conn } = message {
-            self.turns.given(shard, *conn, Turn::Granted, &mut self.lives, now);
+            self.turns
+                .given(shard, *conn, Turn::Granted, &mut self.lives, now);
         }
         self.lives.told(shard, message, now);
     }
@@ -428,7 +387,11 @@ impl Play {
             }
             Event::Starting { limit, .. } => self.turns.know(limit, self.clock.latest()),
             Event::ConnectedAllShards { shards } => {
-                let up = self.lives.0.iter().filter(|life| !life.ended && life.up && !life.muted);
+                let up = self
+                    .lives
+                    .0
+                    .iter()
+                    .filter(|life| !life.ended && life.up && !life.muted);
                 assert!(up.count() >= *shards as usize, "{shards} are not up");
             }
             _ => {}
@@ -440,7 +403,10 @@ impl Play {
         if kind == Kind::Removal {
             for state in states {
                 let life = self.lives.running(state.shard);
-                assert!(life.is_none_or(|life| life.told.is_some()), "removed and left running");
+                assert!(
+                    life.is_none_or(|life| life.told.is_some()),
+                    "removed and left running"
+                );
             }
         }
     }
@@ -448,34 +414,4 @@ impl Play {
 
 fn guild_id(number: u8) -> GuildId {
     GuildId::new(u64::from(number) << 22)
-}
-
-fn reason(why: u8) -> StopReason {
-    let fatal = |code| StopReason::Fatal { code: CloseCode::new(code) };
-    match why % 6 {
-        0 | 1 => StopReason::Requested,
-        2 | 3 => StopReason::ReShardRequired,
-        4 => fatal(4010),
-        _ => fatal(4004),
-    }
-}
-
-fn answer(life: &mut lives::Life, how: u8) -> Option<ShardReport> {
-    let id = *life.commands.front()?;
-    let answer = match how % 4 {
-        0 => shardwright_core::Answer::Accepted,
-        1 => shardwright_core::Answer::Sent,
-        2 => shardwright_core::Answer::Refused(CommandError::Replaced),
-        _ => shardwright_core::Answer::Refused(CommandError::NotReady),
-    };
-    if answer != shardwright_core::Answer::Accepted {
-        life.commands.pop_front();
-    }
-    Some(ShardReport::Answer { id, answer })
-}
-
-fn members(life: &mut lives::Life, good: bool) -> Option<ShardReport> {
-    let id = life.collections.pop_front()?;
-    let error = if good { RequestMembersError::SessionLost } else { RequestMembersError::ShardStopped };
-    Some(ShardReport::Members { id, result: Err(error) })
 }

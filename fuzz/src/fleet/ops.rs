@@ -14,29 +14,63 @@ pub(super) enum Op {
     /// The answer to a request, if one is out.
     Fetched(Answer),
     /// A shard does what it would do next.
-    Onward { life: u8 },
+    Onward {
+        life: u8,
+    },
     /// All of them do.
     AllOnward,
-    Report { life: u8, report: Report },
+    Report {
+        life: u8,
+        report: Report,
+    },
     /// A report of a shard that may never have been.
-    Stray { shard: ShardId, report: Report },
-    Command { to: To, queue: bool },
-    Collect { guild: u8 },
-    AskForStates { which: Which },
-    AddShards { shards: Vec<ShardId>, resumable: bool },
-    RemoveShards { which: Which },
-    ReShard { to: Option<u32> },
-    GateOpened { back: u8 },
-    GateFailed { back: u8 },
-    Stop { last: bool },
+    Stray {
+        shard: ShardId,
+        report: Report,
+    },
+    Command {
+        to: To,
+        queue: bool,
+    },
+    Collect {
+        guild: u8,
+    },
+    AskForStates {
+        which: Which,
+    },
+    AddShards {
+        shards: Vec<ShardId>,
+        resumable: bool,
+    },
+    RemoveShards {
+        which: Which,
+    },
+    ReShard {
+        to: Option<u32>,
+    },
+    GateOpened {
+        back: u8,
+    },
+    GateFailed {
+        back: u8,
+    },
+    Stop {
+        last: bool,
+    },
 }
 
 /// What Discord says to a request.
 #[derive(Clone, Debug)]
 pub(super) enum Answer {
-    Info { shards: u32, limits: Limits },
+    Info {
+        shards: u32,
+        limits: Limits,
+    },
     /// Any body, with any status.
-    Body { status: u16, body: Vec<u8> },
+    Body {
+        status: u16,
+        body: Vec<u8>,
+    },
     Unavailable,
 }
 
@@ -84,7 +118,9 @@ impl<'a> Arbitrary<'a> for Op {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
         Ok(match u.int_in_range(0..=31_u8)? {
             0..=3 => Self::AllOnward,
-            4..=7 => Self::Onward { life: u.arbitrary()? },
+            4..=7 => Self::Onward {
+                life: u.arbitrary()?,
+            },
             8..=10 => Self::Pass(u.arbitrary()?),
             11 | 12 => Self::Tick,
             13..=16 => Self::Report {
@@ -101,17 +137,31 @@ impl<'a> Arbitrary<'a> for Op {
                 to: u.arbitrary()?,
                 queue: u.arbitrary()?,
             },
-            23 => Self::Collect { guild: u.arbitrary()? },
-            24 => Self::AskForStates { which: u.arbitrary()? },
+            23 => Self::Collect {
+                guild: u.arbitrary()?,
+            },
+            24 => Self::AskForStates {
+                which: u.arbitrary()?,
+            },
             25 => Self::AddShards {
                 shards: several(u, shard)?,
                 resumable: u.arbitrary()?,
             },
-            26 => Self::RemoveShards { which: u.arbitrary()? },
-            27 | 28 => Self::ReShard { to: maybe(u, total)? },
-            29 => Self::GateOpened { back: u.arbitrary()? },
-            30 => Self::GateFailed { back: u.arbitrary()? },
-            _ => Self::Stop { last: u.arbitrary()? },
+            26 => Self::RemoveShards {
+                which: u.arbitrary()?,
+            },
+            27 | 28 => Self::ReShard {
+                to: maybe(u, total)?,
+            },
+            29 => Self::GateOpened {
+                back: u.arbitrary()?,
+            },
+            30 => Self::GateFailed {
+                back: u.arbitrary()?,
+            },
+            _ => Self::Stop {
+                last: u.arbitrary()?,
+            },
         })
     }
 }
@@ -125,7 +175,8 @@ impl<'a> Arbitrary<'a> for Answer {
             },
             5 => Self::Unavailable,
             _ => {
-                let status = [200, 200, 401, 403, 429, 500, 302, 404][usize::from(u.arbitrary::<u8>()? % 8)];
+                let status =
+                    [200, 200, 401, 403, 429, 500, 302, 404][usize::from(u.arbitrary::<u8>()? % 8)];
                 let len = usize::from(u.arbitrary::<u8>()?).min(u.len());
                 Self::Body {
                     status,

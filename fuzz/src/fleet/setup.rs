@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 use shardwright_core::{
-    FleetConfig, GatewayInfo, Intents, KnownStarts, ReShardPolicy, SessionStartLimit, ShardId, ShardPlan,
-    ShardState,
+    FleetConfig, GatewayInfo, Intents, KnownStarts, ReShardPolicy, SessionStartLimit, ShardId,
+    ShardPlan, ShardState,
 };
 
 use super::ops::{self, Limits};
 use crate::secret;
 
+#[derive(Debug)]
 pub(super) struct Setup {
     pub(super) config: FleetConfig,
     pub(super) seed: u64,
@@ -29,7 +30,10 @@ impl<'a> Arbitrary<'a> for Setup {
             },
             _ => ShardPlan::Exactly(ops::several(u, ops::shard)?),
         };
-        config.states = ops::several(u, ops::shard)?.into_iter().map(resumable).collect();
+        config.states = ops::several(u, ops::shard)?
+            .into_iter()
+            .map(resumable)
+            .collect();
         config.tries = (taste & 1 != 0).then_some(2);
         config.re_shard = match taste >> 1 & 3 {
             0 | 1 => ReShardPolicy::StartThenSwap,
@@ -66,7 +70,12 @@ impl<'a> Arbitrary<'a> for Setup {
 
 pub(super) fn info(shards: u32, limits: Limits) -> GatewayInfo {
     let reset_after = Duration::from_millis(limits.reset_after);
-    let limit = SessionStartLimit::new(limits.total, limits.remaining, reset_after, limits.max_concurrency);
+    let limit = SessionStartLimit::new(
+        limits.total,
+        limits.remaining,
+        reset_after,
+        limits.max_concurrency,
+    );
     let url = "wss://gateway.example".parse().expect("an address");
     GatewayInfo::new(url, shards, limit)
 }

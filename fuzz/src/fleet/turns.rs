@@ -33,6 +33,7 @@ impl Turns {
             resets_at: now + limit.reset_after,
             max_concurrency: limit.max_concurrency,
         });
+        self.look_at_the_clock(now);
     }
 
     /// Discord was asked once more, for a re-shard.
@@ -44,14 +45,25 @@ impl Turns {
 
     /// Once the window is over all starts are there again.
     pub(super) fn look_at_the_clock(&mut self, now: Instant) {
-        if let Some(window) = self.window.as_mut().filter(|window| now >= window.resets_at) {
+        if let Some(window) = self
+            .window
+            .as_mut()
+            .filter(|window| now >= window.resets_at)
+        {
             window.left = window.total.max(1);
             window.resets_at = now + WINDOW;
         }
     }
 
     /// A turn leaves the fleet: for the shard itself, or for the gate before it.
-    pub(super) fn given(&mut self, shard: ShardId, conn: ConnId, to: Turn, lives: &mut Lives, now: Instant) {
+    pub(super) fn given(
+        &mut self,
+        shard: ShardId,
+        conn: ConnId,
+        to: Turn,
+        lives: &mut Lives,
+        now: Instant,
+    ) {
         let held = |turn| matches!(turn, Turn::AtGate | Turn::Granted);
         let life = lives.running(shard).expect("a turn for a shard that runs");
         assert_eq!(life.conn(), conn, "a turn belongs to a connection");
@@ -61,11 +73,22 @@ impl Turns {
         }
         assert_eq!(before, Turn::Wanted, "{life:?}");
         let window = self.window.as_mut().expect("limits are known first");
-        let out = lives.0.iter().filter(|life| !life.ended && held(life.turn)).count();
-        assert!(out as u64 <= u64::from(window.left), "{out} turns and {} starts", window.left);
+        let out = lives
+            .0
+            .iter()
+            .filter(|life| !life.ended && held(life.turn))
+            .count();
+        assert!(
+            out as u64 <= u64::from(window.left),
+            "{out} turns and {} starts",
+            window.left
+        );
         let bucket = shard.bucket(window.max_concurrency);
         let same = |other: ShardId| other.bucket(window.max_concurrency) == bucket;
-        let others = lives.0.iter().filter(|life| life.shard != shard && !life.ended && same(life.shard));
+        let others = lives
+            .0
+            .iter()
+            .filter(|life| life.shard != shard && !life.ended && same(life.shard));
         for other in others {
             assert!(!held(other.turn), "two turns of one bucket: {other:?}");
         }

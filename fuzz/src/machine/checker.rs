@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use shardwright_core::{Action, ConnId, DisconnectReason, Dispatch, Event, EventId, OutgoingText, ShardState};
+use shardwright_core::{
+    Action, ConnId, DisconnectReason, Dispatch, Event, EventId, OutgoingText, ShardState,
+};
 
 use super::commands::Commands;
 use super::lines::Lines;
@@ -40,7 +42,10 @@ pub(super) struct Checker {
 impl Checker {
     pub(super) fn new(setup: &Setup, now: Instant) -> Self {
         let shard = setup.config.shard;
-        let state = setup.state.clone().filter(|state| state.shard == shard && state.is_resumable());
+        let state = setup
+            .state
+            .clone()
+            .filter(|state| state.shard == shard && state.is_resumable());
         let session = state.map(|state| Session {
             ordinal: 1,
             id: state.session_id,
@@ -82,7 +87,11 @@ impl Checker {
     }
 
     pub(super) fn acknowledged(&mut self, id: EventId) {
-        if let Some(session) = self.session.as_mut().filter(|session| session.ordinal == id.session) {
+        if let Some(session) = self
+            .session
+            .as_mut()
+            .filter(|session| session.ordinal == id.session)
+        {
             session.acknowledged = session.acknowledged.max(id.seq);
         }
     }
@@ -144,7 +153,10 @@ impl Checker {
     /// The highest sequence of the session.
     fn carries(&self, seq: &Value, session: &Session) {
         let seq = seq.as_u64().expect("a sequence");
-        assert!(seq == session.highest || (!self.hears_all && seq > session.highest), "{seq}: {session:?}");
+        assert!(
+            seq == session.highest || (!self.hears_all && seq > session.highest),
+            "{seq}: {session:?}"
+        );
     }
 
     fn event(&mut self, event: &Event<'_>) {
@@ -152,18 +164,29 @@ impl Checker {
             Event::Dispatch(dispatch) => self.dispatch(dispatch),
             Event::Connecting { conn, .. } => self.connecting = Some(*conn),
             Event::Hello { conn, .. } => self.lines.hello(*conn),
-            Event::Ready { session, session_id, .. } => self.ready(*session, session_id),
+            Event::Ready {
+                session,
+                session_id,
+                ..
+            } => self.ready(*session, session_id),
             Event::Resumed { session, .. } => {
                 let known = self.session.as_ref().expect("a session");
                 assert_eq!(known.ordinal, *session);
             }
-            Event::Disconnected { conn, reason, delay, .. } => {
+            Event::Disconnected {
+                conn,
+                reason,
+                delay,
+                ..
+            } => {
                 if let DisconnectReason::InvalidSession { .. } = reason {
                     assert!(*delay >= Duration::from_secs(1), "op 9 asks for a pause");
                 }
                 self.lines.over(*conn, self.now, *delay);
             }
-            Event::SessionLost { session, last_seq, .. } => {
+            Event::SessionLost {
+                session, last_seq, ..
+            } => {
                 let lost = self.session.take().expect("a session to lose");
                 assert_eq!(lost.ordinal, *session);
                 assert!(*last_seq == lost.highest || !self.hears_all);
@@ -196,9 +219,15 @@ impl Checker {
             match mark(dispatch).filter(|_| !spoilt) {
                 Some(Some(seq)) => {
                     assert_eq!(id.seq, seq);
-                    assert!(seq > session.highest, "{seq} again, or out of order: {session:?}");
+                    assert!(
+                        seq > session.highest,
+                        "{seq} again, or out of order: {session:?}"
+                    );
                 }
-                Some(None) => assert!(id.seq == session.highest || !hears_all, "{id:?}: {session:?}"),
+                Some(None) => assert!(
+                    id.seq == session.highest || !hears_all,
+                    "{id:?}: {session:?}"
+                ),
                 None => assert!(id.seq >= session.highest, "{id:?}: {session:?}"),
             }
             session.highest = session.highest.max(id.seq);

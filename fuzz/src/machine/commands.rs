@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use shardwright_core::{
-    Answer, ChannelInfoField, Command, CommandId, GuildId, Nonce, RequestGuildMembers, VoiceStateUpdate,
+    Answer, ChannelInfoField, Command, CommandId, GuildId, Nonce, RequestGuildMembers,
+    VoiceStateUpdate,
 };
 
 use super::ops::Kind;
@@ -42,9 +43,13 @@ impl Commands {
             }),
             Kind::Members { guild: id } => {
                 let nonce = Nonce::new(number.to_string()).expect("a short text");
-                Command::request_guild_members(RequestGuildMembers::everyone(guild(id)).nonce(nonce))
+                Command::request_guild_members(
+                    RequestGuildMembers::everyone(guild(id)).nonce(nonce),
+                )
             }
-            Kind::Soundboard { guild: id } => Command::request_soundboard_sounds([guild(id), guild(1)]),
+            Kind::Soundboard { guild: id } => {
+                Command::request_soundboard_sounds([guild(id), guild(1)])
+            }
             Kind::Channels { guild: id } => {
                 Command::request_channel_info(guild(id), [ChannelInfoField::Status])
             }
@@ -79,11 +84,17 @@ impl Commands {
     }
 
     pub(super) fn sent(&mut self, op: u8, text: &str) {
-        let open = self.0.values_mut().filter(|entry| entry.fate == Fate::Accepted);
+        let open = self
+            .0
+            .values_mut()
+            .filter(|entry| entry.fate == Fate::Accepted);
         match open.into_iter().find(|entry| entry.json == text) {
             Some(entry) => {
                 entry.sent += 1;
-                assert!(!entry.raw || entry.sent == 1, "a raw command is never repeated");
+                assert!(
+                    !entry.raw || entry.sent == 1,
+                    "a raw command is never repeated"
+                );
             }
             // The presence of the configuration goes out alone if it does not fit into an Identify.
             None => assert_eq!(op, 3, "nobody asked for {text}"),

@@ -6,7 +6,12 @@ use shardwright_core::{Compression, Frame};
 use super::ops::{Payload, Seq, Wrap};
 use crate::pack::{ZlibStream, ZstdStream, zlib_whole};
 
-const NAMES: [&str; 4] = ["MESSAGE_CREATE", "TYPING_START", "GUILD_CREATE", "GUILD_DELETE"];
+const NAMES: [&str; 4] = [
+    "MESSAGE_CREATE",
+    "TYPING_START",
+    "GUILD_CREATE",
+    "GUILD_DELETE",
+];
 
 enum Packer {
     Plain,
@@ -113,9 +118,17 @@ impl Gateway {
                 self.dispatch(name, *seq, "")
             }
             Payload::Guild { id, gone, seq } => {
-                let name = if *gone { "GUILD_DELETE" } else { "GUILD_CREATE" };
+                let name = if *gone {
+                    "GUILD_DELETE"
+                } else {
+                    "GUILD_CREATE"
+                };
                 let unavailable = id & 64 != 0;
-                self.dispatch(name, *seq, &format!(r#","id":"{}","unavailable":{unavailable}"#, id % 8))
+                self.dispatch(
+                    name,
+                    *seq,
+                    &format!(r#","id":"{}","unavailable":{unavailable}"#, id % 8),
+                )
             }
             Payload::Body { seq, body } => {
                 let seq = self.number(*seq);
@@ -139,7 +152,9 @@ impl Gateway {
         self.sessions += 1;
         self.seq = 0;
         let seq = self.number(seq);
-        let guilds: Vec<_> = (0..guilds % 8).map(|id| format!(r#"{{"id":"{id}","unavailable":true}}"#)).collect();
+        let guilds: Vec<_> = (0..guilds % 8)
+            .map(|id| format!(r#"{{"id":"{id}","unavailable":true}}"#))
+            .collect();
         let url = match url % 5 {
             0..=1 => r#","resume_gateway_url":"wss://resume.example""#,
             2 => r#","resume_gateway_url":"ws://weak.example""#,

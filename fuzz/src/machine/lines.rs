@@ -70,16 +70,29 @@ impl Lines {
     /// After a drain: what was told to have ended is over for the shard too.
     pub(super) fn drained(&self) {
         if let Some(line) = self.lines.last() {
-            assert!(!line.ended || line.over.is_some(), "an end that nobody heard of: {line:?}");
+            assert!(
+                !line.ended || line.over.is_some(),
+                "an end that nobody heard of: {line:?}"
+            );
         }
     }
 
     pub(super) fn connect(&mut self, conn: ConnId, now: Instant) {
-        assert_eq!(conn.get() as usize, self.lines.len() + 1, "numbers grow by one");
+        assert_eq!(
+            conn.get() as usize,
+            self.lines.len() + 1,
+            "numbers grow by one"
+        );
         if let Some(line) = self.lines.last() {
             let (at, pause) = line.over.expect("one connection at a time");
-            assert!(line.aborted || line.ended, "the old socket is left open: {line:?}");
-            assert!(now.saturating_duration_since(at) >= pause, "dialled too early: {line:?}");
+            assert!(
+                line.aborted || line.ended,
+                "the old socket is left open: {line:?}"
+            );
+            assert!(
+                now.saturating_duration_since(at) >= pause,
+                "dialled too early: {line:?}"
+            );
         }
         self.lines.push(Line {
             conn,
@@ -100,7 +113,10 @@ impl Lines {
     fn live(&mut self, conn: ConnId) -> &mut Line {
         let line = self.lines.last_mut().expect("some connection");
         assert_eq!(line.conn, conn, "an old connection");
-        assert!(line.opened && !line.closed && !line.aborted && line.over.is_none(), "not open: {line:?}");
+        assert!(
+            line.opened && !line.closed && !line.aborted && line.over.is_none(),
+            "not open: {line:?}"
+        );
         line
     }
 
@@ -137,23 +153,37 @@ impl Lines {
 
     pub(super) fn withdraw(&mut self, conn: ConnId) {
         let line = self.live(conn);
-        assert!(matches!(line.permit, Permit::Wanted | Permit::Granted), "{line:?}");
+        assert!(
+            matches!(line.permit, Permit::Wanted | Permit::Granted),
+            "{line:?}"
+        );
         line.permit = Permit::Settled;
     }
 
     pub(super) fn identify_sent(&mut self, conn: ConnId) {
         let line = self.live(conn);
-        assert_eq!(line.permit, Permit::Used, "nothing was sent, or it was reported before");
+        assert_eq!(
+            line.permit,
+            Permit::Used,
+            "nothing was sent, or it was reported before"
+        );
         line.permit = Permit::Settled;
     }
 
     pub(super) fn close(&mut self, conn: ConnId, code: CloseCode) {
         let keep = if self.last_stop { 1000 } else { 4000 };
         // A final stop may follow a close that is under way.
-        assert_eq!(code.get(), keep, "the code decides what becomes of the session");
+        assert_eq!(
+            code.get(),
+            keep,
+            "the code decides what becomes of the session"
+        );
         let line = self.lines.last_mut().expect("some connection");
         assert_eq!(line.conn, conn);
-        assert!(line.opened && !line.closed && line.over.is_none(), "{line:?}");
+        assert!(
+            line.opened && !line.closed && line.over.is_none(),
+            "{line:?}"
+        );
         line.closed = true;
     }
 
@@ -168,15 +198,24 @@ impl Lines {
         assert_eq!(line.conn, conn);
         assert!(line.over.is_none(), "one end for each connection");
         let settled = matches!(line.permit, Permit::None | Permit::Settled);
-        assert!(settled, "the fleet never hears what became of a turn: {line:?}");
-        assert!(!line.opened || line.closed || line.aborted || line.ended, "{line:?}");
+        assert!(
+            settled,
+            "the fleet never hears what became of a turn: {line:?}"
+        );
+        assert!(
+            !line.opened || line.closed || line.aborted || line.ended,
+            "{line:?}"
+        );
         line.over = Some((now, pause));
     }
 
     pub(super) fn stopped(&self) {
         if let Some(line) = self.lines.last() {
             assert!(line.over.is_some(), "one end for each connection");
-            assert!(line.aborted || line.ended, "the last socket is left open: {line:?}");
+            assert!(
+                line.aborted || line.ended,
+                "the last socket is left open: {line:?}"
+            );
         }
     }
 }

@@ -11,9 +11,10 @@ mod setup;
 
 use std::time::{Duration, SystemTime};
 
-use arbitrary::{Arbitrary, Unstructured};
+use arbitrary::{Arbitrary, Result, Unstructured};
 use shardwright_core::{
-    Action, Compression, ConnId, Event, Frame, IfNotReady, Input, Misuse, Phase, ShardMachine, Stop, Wait,
+    Action, Compression, ConnId, Event, Frame, IfNotReady, Input, Misuse, Phase, ShardMachine,
+    Stop, Wait,
 };
 
 use self::checker::Checker;
@@ -22,7 +23,7 @@ use self::lines::Told;
 use self::ops::{Op, Payload, Seq, Wrap};
 use self::setup::{LIMIT, Setup};
 use crate::secret;
-use crate::time::{Clock, Step};
+use crate::time::{self, Clock, Step};
 
 const OPS: usize = 400;
 /// A message inflates to payloads of two bytes at least, each an event and perhaps a problem.
@@ -30,19 +31,26 @@ const DRAIN: usize = 2 * LIMIT;
 /// A zstd window of 8 MiB with what is kept beside it.
 const CONTEXT: usize = 10 << 20;
 
-pub fn check(data: &[u8]) {
-    let mut u = Unstructured::new(data);
-    let Ok(setup) = Setup::arbitrary(&mut u) else {
-        return;
-    };
-    let mut play = Play::new(setup);
-    for _ in 0..OPS {
-        if u.is_empty() {
-            break;
-        }
-        let Ok(op) = Op::arbitrary(&mut u) else { break };
-        play.carry_out(op);
+/// A shard and what happens to it.
+#[derive(Debug)]
+pub struct Plot {
+    setup: Setup,
+    ops: Vec<Op>,
+}
+
+impl<'a> Arbitrary<'a> for Plot {
+    fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
+        let setup = u.arbitrary()?;
+        Ok(Self {
+            setup,
+            ops: time::ops(u, OPS),
+        })
     }
+}
+
+pub fn check(plot: Plot) {
+    let mut play = Play::new(plot.setup);
+    plot.ops.into_iter().for_each(|op| play.carry_out(op));
     play.end();
 }
 
@@ -53,20 +61,33 @@ struct Play {
     gateway: Gateway,
     checker: Checker,
     compression: Compression,
+    waits: bool,
     started: bool,
 }
 
 impl Play {
     fn new(setup: Setup) -> Self {
         let clock = Clock::new();
-        let machine = || ShardMachine::new(setup.config.clone(), setup.state.clone(), setup.seed, clock.now());
-        let seq = setup.state.as_ref().and_then(|state| state.seq).unwrap_or(0);
+        let machine = || {
+            ShardMachine::new(
+                setup.config.clone(),
+                setup.state.clone(),
+                setup.seed,
+                clock.now(),
+            )
+        };
+        let seq = setup
+            .state
+            .as_ref()
+            .and_then(|state| state.seq)
+            .unwrap_or(0);
         Self {
             machine: machine(),
             twin: machine(),
             gateway: Gateway::new(seq),
             checker: Checker::new(&setup, clock.latest()),
             compression: setup.config.compression,
+            waits: setup.waits,
             started: false,
             clock,
         }
@@ -80,7 +101,11 @@ impl Play {
             Op::Onward => self.onward(),
             Op::Start => self.start(),
             Op::Opened { back } => self.opened(conn(back)),
-            Op::Payload { back, payload, wrap } => self.payload(conn(back), &payload, wrap),
+            Op::Payload {
+                back,
+                payload,
+                wrap,
+            } => self.payload(conn(back), &payload, wrap),
             Op::Bytes { back, text, bytes } => {
                 self.gateway.spoilt = true;
                 let frame = if text {
@@ -110,8 +135,16 @@ impl Play {
             Op::Granted { back } => self.granted(conn(back)),
             Op::Command { kind, queue } => {
                 let (id, command) = self.checker.commands.make(kind);
-                let if_not_ready = if queue { IfNotReady::Queue } else { IfNotReady::Fail };
-                self.legal(Input::Command { id, command, if_not_ready });
+                let if_not_ready = if queue {
+                    IfNotReady::Queue
+                } else {
+                    IfNotReady::Fail
+                };
+                self.legal(Input::Command {
+                    id,
+                    command,
+                    if_not_ready,
+                });
             }
             Op::Acknowledged { back } => {
                 if let Some(id) = self.checker.handed(back) {
@@ -144,12 +177,19 @@ impl Play {
         let wall = wall.map(|off| {
             let off = i64::from(off);
             let by = Duration::from_secs(off.unsigned_abs());
-            let wall = if off < 0 { self.clock.wall.checked_sub(by) } else { self.clock.wall.checked_add(by) };
+            let wall = if off < 0 {
+                self.clock.wall.checked_sub(by)
+            } else {
+                self.clock.wall.checked_add(by)
+            };
             wall.unwrap_or(SystemTime::UNIX_EPOCH)
         });
         self.legal(Input::Tick { wall });
         if let Wait::Until(at) = self.machine.wait() {
-            assert!(at > self.clock.latest(), "a tick that leads to the next at once");
+            assert!(
+                at > self.clock.latest() || !self.waits,
+                "a tick that leads to the next at once"
+            );
         }
     }
 
@@ -245,15 +285,23 @@ impl Play {
             self.pass(Step::ToDeadline(0));
             self.tick(None);
         }
-        assert!(self.checker.has_stopped(), "a stop ends: {:?}", self.machine.phase());
-        assert_eq!((self.machine.wait(), self.machine.phase()), (Wait::Stopped, Phase::Stopped));
+        assert!(
+            self.checker.has_stopped(),
+            "a stop ends: {:?}",
+            self.machine.phase()
+        );
+        assert_eq!(
+            (self.machine.wait(), self.machine.phase()),
+            (Wait::Stopped, Phase::Stopped)
+        );
     }
 
     fn legal(&mut self, input: Input) {
-        self.input(input).expect("nothing that a driver may do is misuse");
+        self.input(input)
+            .expect("nothing that a driver may do is misuse");
     }
 
-    fn input(&mut self, input: Input) -> Result<(), Misuse> {
+    fn input(&mut self, input: Input) -> std::result::Result<(), Misuse> {
         let size = match &input {
             Input::Received { frame, .. } => frame.len(),
             _ => 0,
@@ -287,7 +335,9 @@ impl Play {
 /// All of an action that people may see.
 fn text(action: &Action<'_>) -> String {
     let more = match action {
-        Action::Emit(Event::Dispatch(dispatch)) => String::from_utf8_lossy(dispatch.data()).into_owned(),
+        Action::Emit(Event::Dispatch(dispatch)) => {
+            String::from_utf8_lossy(dispatch.data()).into_owned()
+        }
         Action::Emit(Event::Problem { problem, .. }) => problem.to_string(),
         Action::Emit(Event::Disconnected { reason, .. }) => reason.to_string(),
         Action::Emit(Event::SessionLost { why, .. }) => why.to_string(),

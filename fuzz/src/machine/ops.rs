@@ -11,39 +11,92 @@ use crate::time::Step;
 #[derive(Debug)]
 pub(super) enum Op {
     Pass(Step),
-    Tick { wall: Option<i16> },
+    Tick {
+        wall: Option<i16>,
+    },
     /// What brings the shard nearer to READY or RESUMED in the state it is in.
     Onward,
     Start,
-    Opened { back: u8 },
-    Payload { back: u8, payload: Payload, wrap: Wrap },
-    Bytes { back: u8, text: bool, bytes: Vec<u8> },
-    Closed { back: u8, code: Option<u16> },
-    Failed { back: u8, why: TransportFault },
-    Flushed { back: u8 },
-    Granted { back: u8 },
-    Command { kind: Kind, queue: bool },
-    Acknowledged { back: u8 },
-    AckAhead { by: u8 },
+    Opened {
+        back: u8,
+    },
+    Payload {
+        back: u8,
+        payload: Payload,
+        wrap: Wrap,
+    },
+    Bytes {
+        back: u8,
+        text: bool,
+        bytes: Vec<u8>,
+    },
+    Closed {
+        back: u8,
+        code: Option<u16>,
+    },
+    Failed {
+        back: u8,
+        why: TransportFault,
+    },
+    Flushed {
+        back: u8,
+    },
+    Granted {
+        back: u8,
+    },
+    Command {
+        kind: Kind,
+        queue: bool,
+    },
+    Acknowledged {
+        back: u8,
+    },
+    AckAhead {
+        by: u8,
+    },
     Congested(bool),
-    Stop { last: bool },
+    Stop {
+        last: bool,
+    },
 }
 
 /// What a gateway says.
 #[derive(Debug)]
 pub(super) enum Payload {
-    Hello { millis: Vec<u8> },
-    Ready { seq: Seq, guilds: u8, url: u8 },
-    Resumed { seq: Seq },
-    Event { name: u8, seq: Seq },
+    Hello {
+        millis: Vec<u8>,
+    },
+    Ready {
+        seq: Seq,
+        guilds: u8,
+        url: u8,
+    },
+    Resumed {
+        seq: Seq,
+    },
+    Event {
+        name: u8,
+        seq: Seq,
+    },
     /// A dispatch with any body.
-    Body { seq: Seq, body: Vec<u8> },
-    Guild { id: u8, gone: bool, seq: Seq },
+    Body {
+        seq: Seq,
+        body: Vec<u8>,
+    },
+    Guild {
+        id: u8,
+        gone: bool,
+        seq: Seq,
+    },
     Beat,
     Ack,
     Reconnect,
-    Invalid { data: u8 },
-    Other { op: u8 },
+    Invalid {
+        data: u8,
+    },
+    Other {
+        op: u8,
+    },
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -116,10 +169,14 @@ impl<'a> Arbitrary<'a> for Op {
                 kind: u.arbitrary()?,
                 queue: u.arbitrary()?,
             },
-            27 | 28 => Self::Acknowledged { back: u.arbitrary()? },
+            27 | 28 => Self::Acknowledged {
+                back: u.arbitrary()?,
+            },
             29 => Self::AckAhead { by: u.arbitrary()? },
             30 => Self::Congested(u.arbitrary()?),
-            _ => Self::Stop { last: u.arbitrary()? },
+            _ => Self::Stop {
+                last: u.arbitrary()?,
+            },
         })
     }
 }
@@ -140,17 +197,23 @@ impl<'a> Arbitrary<'a> for Payload {
                 gone: u.arbitrary()?,
                 seq: u.arbitrary()?,
             },
-            7 => Self::Hello { millis: interval(u)? },
+            7 => Self::Hello {
+                millis: interval(u)?,
+            },
             8 => Self::Ready {
                 seq: u.arbitrary()?,
                 guilds: u.arbitrary()?,
                 url: u.arbitrary()?,
             },
-            9 => Self::Resumed { seq: u.arbitrary()? },
+            9 => Self::Resumed {
+                seq: u.arbitrary()?,
+            },
             10 => Self::Beat,
             11 | 12 => Self::Ack,
             13 => Self::Reconnect,
-            14 => Self::Invalid { data: u.arbitrary()? },
+            14 => Self::Invalid {
+                data: u.arbitrary()?,
+            },
             _ => Self::Other { op: u.arbitrary()? },
         })
     }
@@ -186,10 +249,18 @@ impl<'a> Arbitrary<'a> for Kind {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
         Ok(match u.int_in_range(0..=5_u8)? {
             0 => Self::Presence(u.arbitrary()?),
-            1 => Self::Voice { guild: u.arbitrary()? },
-            2 => Self::Members { guild: u.arbitrary()? },
-            3 => Self::Soundboard { guild: u.arbitrary()? },
-            4 => Self::Channels { guild: u.arbitrary()? },
+            1 => Self::Voice {
+                guild: u.arbitrary()?,
+            },
+            2 => Self::Members {
+                guild: u.arbitrary()?,
+            },
+            3 => Self::Soundboard {
+                guild: u.arbitrary()?,
+            },
+            4 => Self::Channels {
+                guild: u.arbitrary()?,
+            },
             _ => Self::Raw { op: u.arbitrary()? },
         })
     }

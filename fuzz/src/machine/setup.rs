@@ -4,25 +4,35 @@ use std::time::Duration;
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 use shardwright_core::{
-    Activity, Compression, EventFilter, Intents, ShardConfig, ShardId, ShardLimits, ShardState, StatusUpdate,
+    Activity, Compression, EventFilter, Intents, ShardConfig, ShardId, ShardLimits, ShardState,
+    StatusUpdate,
 };
 
 use crate::secret;
 
 /// No payload is larger.
 pub(super) const LIMIT: usize = 1 << 16;
+/// The kind of limits that are all zero.
+const NO_TIME: u8 = 0;
 
+#[derive(Debug)]
 pub(super) struct Setup {
     pub(super) config: ShardConfig,
     pub(super) state: Option<ShardState>,
     pub(super) seed: u64,
+    /// No deadline lies in the present: some of no length would be due again and again.
+    pub(super) waits: bool,
 }
 
 impl<'a> Arbitrary<'a> for Setup {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
         let [transport, taste, more, seed] = u.arbitrary::<[u8; 4]>()?;
         let shard = ShardId::new(1, 4).expect("1 of 4");
-        let url = if transport & 8 == 0 { "wss://gateway.example" } else { "ws://127.0.0.1:8080/?x=y" };
+        let url = if transport & 8 == 0 {
+            "wss://gateway.example"
+        } else {
+            "ws://127.0.0.1:8080/?x=y"
+        };
         let url = url.parse().expect("an address");
         let mut config = ShardConfig::new(shard, secret::token(), Intents::all(), url);
         config.compression = match transport & 3 {
@@ -46,9 +56,19 @@ impl<'a> Arbitrary<'a> for Setup {
         config.capabilities = (taste & 64 != 0).then_some(u64::MAX);
         config.limits = limits(more & 7);
         let state = match more >> 3 & 7 {
-            0 => Some(state(shard, "old-session", u64::from(more), "wss://resume.example")),
+            0 => Some(state(
+                shard,
+                "old-session",
+                u64::from(more),
+                "wss://resume.example",
+            )),
             1 => Some(state(shard, "old-session", u64::MAX, "https://no")),
-            2 => Some(state(ShardId::new(1, 5).expect("1 of 5"), "other", 7, "wss://resume.example")),
+            2 => Some(state(
+                ShardId::new(1, 5).expect("1 of 5"),
+                "other",
+                7,
+                "wss://resume.example",
+            )),
             3 => Some(state(shard, "", 7, "")),
             _ => None,
         };
@@ -56,6 +76,7 @@ impl<'a> Arbitrary<'a> for Setup {
             config,
             state,
             seed: seed.into(),
+            waits: more & 7 != NO_TIME,
         })
     }
 }
@@ -67,7 +88,7 @@ fn limits(kind: u8) -> ShardLimits {
         ..ShardLimits::default()
     };
     match kind {
-        0 => ShardLimits {
+        NO_TIME => ShardLimits {
             dial_timeout: Duration::ZERO,
             hello_timeout: Duration::ZERO,
             ready_timeout: Duration::ZERO,
