@@ -120,7 +120,8 @@ impl FleetMachine {
     /// A fleet that waits for [`FleetInput::Start`]. The seed decides every random delay, its shards'
     /// too.
     #[must_use]
-    pub fn new(config: FleetConfig, seed: u64, now: Instant) -> Self {
+    pub fn new(mut config: FleetConfig, seed: u64, now: Instant) -> Self {
+        config.template.limits = config.template.limits.bounded();
         let mut rng = Rng::new(seed);
         let fetch = FetchMachine::new(config.tries, rng.next_u64());
         Self {
@@ -397,7 +398,8 @@ impl FleetMachine {
         // Before its state answers a question: what follows from the answer must know that it has ended.
         self.set_life(shard, Life::Stopped(Box::new(state.clone())));
         self.state_known(shard, &state);
-        let gone = self.removed(shard, &state) || self.old_shard_stopped(shard);
+        let removed = self.removed(shard, &state);
+        let gone = self.old_shard_stopped(shard) || removed;
         if gone || !self.shards.contains_key(&shard) {
             return;
         }

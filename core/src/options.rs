@@ -120,7 +120,7 @@ impl EventFilter {
 }
 
 /// Every deadline, size and delay of a shard. None of them is documented by Discord; the defaults
-/// come from what long-lived clients use.
+/// come from what long-lived clients use. A time of more than a year counts as a year.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(clippy::exhaustive_structs, reason = "used with struct update syntax")]
 pub struct ShardLimits {
@@ -153,6 +153,31 @@ pub struct ShardLimits {
     pub payload_limit: usize,
     /// How many commands may wait: 1,024.
     pub command_queue: usize,
+}
+
+/// Whatever is asked for, a deadline stays a time that a clock can show.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+impl ShardLimits {
+    /// With no time above [`LONGEST`].
+    pub(crate) fn bounded(mut self) -> Self {
+        for time in [
+            &mut self.dial_timeout,
+            &mut self.hello_timeout,
+            &mut self.ready_timeout,
+            &mut self.resumed_timeout,
+            &mut self.guilds_timeout,
+            &mut self.close_timeout,
+            &mut self.backoff_base,
+            &mut self.backoff_cap,
+            &mut self.stable_after,
+            &mut self.session_patience,
+            &mut self.identify_breaker_cap,
+        ] {
+            *time = LONGEST.min(*time);
+        }
+        self
+    }
 }
 
 impl Default for ShardLimits {

@@ -46,7 +46,10 @@ pub(super) struct IdentifyTurns {
     resets_at: Instant,
     /// Starts look like a crash loop: some are kept back until the reset.
     careful: bool,
+    /// Those that have been used since their number last changed.
     buckets: BTreeMap<u32, Bucket>,
+    /// When the others are free.
+    unused_free_at: Option<Instant>,
     /// When each shard identified last, the latest few times.
     identified: BTreeMap<ShardId, VecDeque<Instant>>,
 }
@@ -60,6 +63,7 @@ impl IdentifyTurns {
             resets_at: now + limit.reset_after,
             careful,
             buckets: BTreeMap::new(),
+            unused_free_at: None,
             identified: BTreeMap::new(),
         }
     }
@@ -75,23 +79,27 @@ impl IdentifyTurns {
         }
         self.max_concurrency = max_concurrency;
         let old = std::mem::take(&mut self.buckets);
-        let free_at = old.values().filter_map(|bucket| bucket.free_at).max();
+        let latest = old.values().filter_map(|bucket| bucket.free_at).max();
+        self.unused_free_at = self.unused_free_at.max(latest);
         for bucket in old.into_values() {
             // A turn that was given may be used any moment: it cannot be called back, only waited for.
             for (shard, conn) in bucket.granted {
-                let into = self.buckets.entry(shard.bucket(max_concurrency));
-                into.or_default().granted.push((shard, conn));
+                self.bucket(shard).granted.push((shard, conn));
             }
             for (shard, conn) in bucket.waiting {
-                let into = self.buckets.entry(shard.bucket(max_concurrency));
-                into.or_default().waiting.push_back((shard, conn));
+                self.bucket(shard).waiting.push_back((shard, conn));
             }
         }
-        for number in 0..max_concurrency {
-            if free_at.is_some() {
-                self.buckets.entry(number).or_default().free_at = free_at;
-            }
-        }
+    }
+
+    /// The bucket of a shard. Only those that are used are kept: their number is whatever Discord says.
+    fn bucket(&mut self, shard: ShardId) -> &mut Bucket {
+        let number = self.bucket_of(shard);
+        let free_at = self.unused_free_at;
+        self.buckets.entry(number).or_insert_with(|| Bucket {
+            free_at,
+            ..Bucket::default()
+        })
     }
 
     pub(super) fn bucket_of(&self, shard: ShardId) -> u32 {
@@ -104,8 +112,7 @@ impl IdentifyTurns {
 
     /// A shard asks for its turn on this connection; an older request of it is void.
     pub(super) fn request(&mut self, shard: ShardId, conn: ConnId) {
-        let bucket = self.bucket_of(shard);
-        let bucket = self.buckets.entry(bucket).or_default();
+        let bucket = self.bucket(shard);
         bucket.forget(shard);
         bucket.waiting.push_back((shard, conn));
     }
@@ -125,7 +132,7 @@ impl IdentifyTurns {
 
     /// The gate failed: the turn goes to the end of its queue, and the bucket pauses.
     pub(super) fn put_back(&mut self, shard: ShardId, conn: ConnId, now: Instant) {
-        let bucket = self.buckets.entry(self.bucket_of(shard)).or_default();
+        let bucket = self.bucket(shard);
         bucket.forget(shard);
         bucket.waiting.push_back((shard, conn));
         bucket.free_at = bucket.free_at.max(Some(now + BETWEEN));
@@ -133,7 +140,7 @@ impl IdentifyTurns {
 
     /// An Identify has left.
     pub(super) fn sent(&mut self, shard: ShardId, now: Instant) {
-        let bucket = self.buckets.entry(self.bucket_of(shard)).or_default();
+        let bucket = self.bucket(shard);
         bucket.forget(shard);
         bucket.free_at = Some(now + BETWEEN);
         self.remaining = self.remaining.saturating_sub(1);
@@ -263,6 +270,22 @@ mod tests {
         assert_eq!(turns.grant(later + BETWEEN / 2), None);
         let turn = turns.grant(later + BETWEEN);
         assert_eq!(turn, Some((shard(0), ConnId(2))));
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "an origin for virtual time")]
+    fn more_buckets_than_there_can_be_cost_nothing_and_none_is_free_earlier() {
+        let now = Instant::now();
+        let limit = |width| SessionStartLimit::new(1000, 1000, WINDOW, width);
+        let shard = |number| ShardId::new(number, 8).unwrap();
+        let mut turns = IdentifyTurns::new(&limit(1), false, now);
+        turns.sent(shard(0), now);
+        turns.refresh(&limit(u32::MAX), now);
+        assert!(turns.buckets.is_empty());
+        turns.request(shard(5), ConnId(1));
+        assert_eq!(turns.grant(now + BETWEEN / 2), None);
+        let turn = turns.grant(now + BETWEEN);
+        assert_eq!(turn, Some((shard(5), ConnId(1))));
     }
 
     #[test]

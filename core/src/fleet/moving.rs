@@ -34,6 +34,9 @@ impl FleetMachine {
         if let Some(error) = self.unchangeable() {
             return Err(error);
         }
+        if self.re_shard.is_some() {
+            return Err(FleetError::ReSharding);
+        }
         let mut seen = BTreeSet::new();
         for state in &states {
             let shard = state.shard;

@@ -76,6 +76,14 @@ impl ReShard {
         matches!(self.phase, Phase::Emptying { .. } | Phase::Leaving { .. })
     }
 
+    /// Whether this is an old shard that has still to end.
+    pub(super) fn waits_for(&self, shard: ShardId) -> bool {
+        match &self.phase {
+            Phase::Emptying { old, .. } | Phase::Leaving { old, .. } => old.contains(&shard),
+            _ => false,
+        }
+    }
+
     pub(super) fn next_time(&self) -> Option<Instant> {
         match &self.phase {
             Phase::Fetching { retry_at } => *retry_at,
@@ -181,6 +189,9 @@ impl FleetMachine {
         if total == self.total {
             return self.fail_re_shard(FleetError::SameTotal { total });
         }
+        if total > ABSURD_TOTAL {
+            return self.fail_re_shard(FleetError::BadTotal { total });
+        }
         let left = self.turns.as_ref().map_or(0, |turns| turns.left());
         if left < total && !demanded {
             return self.fail_re_shard(FleetError::NotEnoughStarts {
@@ -226,6 +237,15 @@ impl FleetMachine {
 
     /// Starts the new shards beside the old ones.
     fn build(&mut self, total: u32) {
+        if let Some(shard) = self
+            .shards
+            .keys()
+            .copied()
+            .find(|shard| shard.total() == total)
+        {
+            // Of a layout that was added.
+            return self.fail_re_shard(FleetError::AlreadyHere { shard });
+        }
         let turns = self
             .turns
             .as_ref()

@@ -271,8 +271,12 @@ impl FleetMachine {
 
     /// A shard's driver is gone, and the shard with it: it is started again, with its session.
     pub(super) fn vanished(&mut self, id: ShardId, state: ShardState) {
-        let leaves = self.removals.values().any(|removal| removal.waits_for(id));
-        if !matches!(self.state, State::Running) || leaves {
+        let removed = self.removals.values().any(|removal| removal.waits_for(id));
+        let makes_way = self
+            .re_shard
+            .as_ref()
+            .is_some_and(|re_shard| re_shard.waits_for(id));
+        if !matches!(self.state, State::Running) || removed || makes_way {
             return self.shard_stopped(id, StopReason::Abandoned, state);
         }
         self.leave(id, CommandError::Interrupted);

@@ -126,11 +126,12 @@ pub(crate) struct ProtocolMachine {
 
 impl ProtocolMachine {
     pub(crate) fn new(
-        config: ShardConfig,
+        mut config: ShardConfig,
         state: Option<ShardState>,
         seed: u64,
         now: Instant,
     ) -> Self {
+        config.limits = config.limits.bounded();
         let session = state
             // A session belongs to its shard pair: after a change of the total it cannot be resumed.
             .filter(|state| state.shard == config.shard && state.is_resumable())

@@ -314,6 +314,8 @@ impl ProtocolMachine {
         {
             return;
         }
+        // It has left, whether or not that has been reported.
+        self.give_permit_back();
         let given = ready
             .resume_gateway_url
             .map(serde_json::value::RawValue::get);

@@ -201,3 +201,31 @@ fn a_shard_that_ends_before_its_removal_is_neither_stopped_nor_started_again() {
         assert!(world.story().is_empty());
     }
 }
+
+#[test]
+fn a_shard_whose_driver_vanishes_while_it_is_asked_to_go_is_gone() {
+    let mut world = World::new(ShardPlan::Total(2), limit(1000, 3600, 16), 2);
+    world.tell(FleetInput::Start);
+    world.pass(Duration::from_secs(6));
+    // Its driver is gone before it has answered.
+    let (id, filter) = (CommandId(1), ShardFilter::from(shard(0, 2)));
+    let now = world.now;
+    world
+        .fleet
+        .handle(now, FleetInput::RemoveShards { id, filter })
+        .unwrap();
+    while !matches!(world.fleet.poll(), FleetAction::Wait(_)) {}
+    world.tell(vanished(shard(0, 2), session_of(shard(0, 2))));
+    let other = shard(1, 2);
+    let report = ShardReport::State {
+        state: session_of(other),
+    };
+    world.tell(FleetInput::Report {
+        shard: other,
+        report,
+    });
+    assert_eq!(world.states, [(1, vec![session_of(shard(0, 2))])]);
+    let begun = world.started.len();
+    world.pass(Duration::from_secs(60));
+    assert_eq!(world.started.len(), begun, "it does not come back");
+}

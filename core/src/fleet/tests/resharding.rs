@@ -275,3 +275,72 @@ fn other_buckets_after_a_re_shard() {
     );
     assert_eq!(world.began, before);
 }
+
+#[test]
+fn a_number_of_shards_that_no_bot_has_is_refused() {
+    for asked in [true, false] {
+        let mut world = with(ReShardPolicy::StartThenSwap, 2);
+        world.info = GatewayInfo::new(
+            world.info.url.clone(),
+            u32::MAX,
+            SessionStartLimit::new(u32::MAX, u32::MAX, Duration::from_secs(3600), u32::MAX),
+        );
+        let begun = world.started.len();
+        if asked {
+            ask(&mut world, None);
+            let total = u32::MAX;
+            assert_eq!(world.done, [(1, Err(FleetError::BadTotal { total }))]);
+        } else {
+            demand(&mut world, 1, 2);
+            let (_, last) = world.events.last().unwrap();
+            assert!(
+                matches!(last, Event::ReShardFailed { from: 2, .. }),
+                "{last:?}"
+            );
+        }
+        assert_eq!(world.started.len(), begun);
+        assert!(world.stops().is_empty(), "the old shards go on");
+    }
+}
+
+#[test]
+fn an_old_shard_whose_driver_vanishes_while_it_makes_way_does_not_come_back() {
+    let mut world = with(ReShardPolicy::StopThenStart, 2);
+    world.stubborn = vec![0];
+    ask(&mut world, Some(3));
+    world.tell(vanished(shard(0, 2), session_of(shard(0, 2))));
+    world.pass(Duration::from_secs(60));
+    let story = world.story();
+    assert!(
+        !story.iter().any(|what| what.ends_with("start [0, 2]")),
+        "{story:?}"
+    );
+    assert_eq!(world.done, [(1, Ok(()))]);
+    assert_eq!(connected(&world), [2, 3]);
+}
+
+#[test]
+fn no_shards_are_added_to_a_layout_that_changes() {
+    let mut world = with(ReShardPolicy::StartThenSwap, 2);
+    world.hanging = vec![2];
+    ask(&mut world, Some(3));
+    let (id, states) = (CommandId(2), vec![ShardState::fresh(shard(0, 4))]);
+    world.tell(FleetInput::AddShards { id, states });
+    assert_eq!(world.done, [(2, Err(FleetError::ReSharding))]);
+}
+
+#[test]
+fn a_layout_some_of_which_is_here_already_is_not_built() {
+    let mut world = with(ReShardPolicy::StartThenSwap, 2);
+    let (id, states) = (CommandId(2), vec![session_of(shard(0, 3))]);
+    world.tell(FleetInput::AddShards { id, states });
+    world.story();
+    demand(&mut world, 1, 2);
+    assert_eq!(world.story(), ["0 fetch"], "no shard starts twice");
+    let why = FleetError::AlreadyHere { shard: shard(0, 3) };
+    let (_, last) = world.events.last().unwrap();
+    assert!(
+        matches!(last, Event::ReShardFailed { why: found, .. } if *found == why),
+        "{last:?}"
+    );
+}

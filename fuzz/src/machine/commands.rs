@@ -1,0 +1,115 @@
+//! What holds of commands: each is answered, once for all, before the shard ends.
+
+use std::collections::BTreeMap;
+
+use shardwright_core::{
+    Answer, ChannelInfoField, Command, CommandId, GuildId, Nonce, RequestGuildMembers,
+    VoiceStateUpdate,
+};
+
+use super::ops::Kind;
+use super::setup;
+
+#[derive(Debug, PartialEq, Eq)]
+enum Fate {
+    New,
+    Accepted,
+    Final,
+}
+
+#[derive(Debug)]
+struct Entry {
+    json: String,
+    raw: bool,
+    sent: usize,
+    fate: Fate,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Commands(BTreeMap<u64, Entry>);
+
+impl Commands {
+    /// A new command with a number of its own.
+    pub(super) fn make(&mut self, kind: Kind) -> (CommandId, Command) {
+        let number = self.0.len() as u64;
+        let guild = |guild: u8| GuildId::new(u64::from(guild) << 22);
+        let command = match kind {
+            Kind::Presence(number) => Command::status_update(setup::presence(number)),
+            Kind::Voice { guild: id } => Command::voice_state_update(VoiceStateUpdate {
+                guild: guild(id),
+                channel: None,
+                self_mute: false,
+                self_deaf: id > 127,
+            }),
+            Kind::Members { guild: id } => {
+                let nonce = Nonce::new(number.to_string()).expect("a short text");
+                Command::request_guild_members(
+                    RequestGuildMembers::everyone(guild(id)).nonce(nonce),
+                )
+            }
+            Kind::Soundboard { guild: id } => {
+                Command::request_soundboard_sounds([guild(id), guild(1)])
+            }
+            Kind::Channels { guild: id } => {
+                Command::request_channel_info(guild(id), [ChannelInfoField::Status])
+            }
+            Kind::Raw { op } => {
+                let raw = |op| Command::raw(&format!(r#"{{"op":{op},"d":{number}}}"#));
+                raw(op).or_else(|_| raw(99))
+            }
+        };
+        let command = command.expect("a command that Discord takes");
+        let entry = Entry {
+            json: command.json().to_owned(),
+            raw: matches!(kind, Kind::Raw { .. }),
+            sent: 0,
+            fate: Fate::New,
+        };
+        self.0.insert(number, entry);
+        (CommandId(number), command)
+    }
+
+    pub(super) fn answered(&mut self, id: CommandId, answer: &Answer) {
+        let entry = self.0.get_mut(&id.0).expect("a command that was given");
+        let next = match answer {
+            Answer::Accepted => Fate::Accepted,
+            _ => Fate::Final,
+        };
+        match (&entry.fate, &next) {
+            (Fate::New, _) => assert_ne!(*answer, Answer::Sent, "sent before it was accepted"),
+            (Fate::Accepted, Fate::Final) => {}
+            (fate, _) => panic!("{answer:?} after {fate:?} of {id:?}"),
+        }
+        entry.fate = next;
+    }
+
+    pub(super) fn sent(&mut self, op: u8, text: &str) {
+        let open = self
+            .0
+            .values_mut()
+            .filter(|entry| entry.fate == Fate::Accepted);
+        match open.into_iter().find(|entry| entry.json == text) {
+            Some(entry) => {
+                entry.sent += 1;
+                assert!(
+                    !entry.raw || entry.sent == 1,
+                    "a raw command is never repeated"
+                );
+            }
+            // The presence of the configuration goes out alone if it does not fit into an Identify.
+            None => assert_eq!(op, 3, "nobody asked for {text}"),
+        }
+    }
+
+    /// After a drain: nothing is left without an answer.
+    pub(super) fn drained(&self) {
+        if let Some((_, newest)) = self.0.last_key_value() {
+            assert_ne!(newest.fate, Fate::New, "no answer");
+        }
+    }
+
+    pub(super) fn stopped(&self) {
+        let open = self.0.iter().find(|(_, entry)| entry.fate != Fate::Final);
+        assert!(open.is_none(), "never answered: {open:?}");
+    }
+}

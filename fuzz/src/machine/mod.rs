@@ -1,0 +1,356 @@
+//! Anything that can happen to a shard, in any order and at any time: [`checker`] says what must hold.
+//!
+//! An input is a setup followed by operations. Two machines get the same and must answer the same.
+
+mod checker;
+mod commands;
+mod gateway;
+mod lines;
+mod ops;
+mod setup;
+
+use std::time::{Duration, SystemTime};
+
+use arbitrary::{Arbitrary, Result, Unstructured};
+use shardwright_core::{
+    Action, Compression, ConnId, Event, Frame, IfNotReady, Input, Misuse, Phase, ShardMachine,
+    Stop, Wait,
+};
+
+use self::checker::Checker;
+use self::gateway::Gateway;
+use self::lines::Told;
+use self::ops::{Op, Payload, Seq, Wrap};
+use self::setup::{LIMIT, Setup};
+use crate::secret;
+use crate::time::{self, Clock, Step};
+
+const OPS: usize = 400;
+/// A message inflates to payloads of two bytes at least, each an event and perhaps a problem.
+const DRAIN: usize = 2 * LIMIT;
+/// A zstd window of 8 MiB with what is kept beside it.
+const CONTEXT: usize = 10 << 20;
+
+/// A shard and what happens to it.
+#[derive(Debug)]
+pub struct Plot {
+    setup: Setup,
+    ops: Vec<Op>,
+}
+
+impl<'a> Arbitrary<'a> for Plot {
+    fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
+        let setup = u.arbitrary()?;
+        Ok(Self {
+            setup,
+            ops: time::ops(u, OPS),
+        })
+    }
+}
+
+pub fn check(plot: Plot) {
+    let mut play = Play::new(plot.setup);
+    plot.ops.into_iter().for_each(|op| play.carry_out(op));
+    play.end();
+}
+
+struct Play {
+    machine: ShardMachine,
+    twin: ShardMachine,
+    clock: Clock,
+    gateway: Gateway,
+    checker: Checker,
+    compression: Compression,
+    waits: bool,
+    started: bool,
+}
+
+impl Play {
+    fn new(setup: Setup) -> Self {
+        let clock = Clock::new();
+        let machine = || {
+            ShardMachine::new(
+                setup.config.clone(),
+                setup.state.clone(),
+                setup.seed,
+                clock.now(),
+            )
+        };
+        let seq = setup
+            .state
+            .as_ref()
+            .and_then(|state| state.seq)
+            .unwrap_or(0);
+        Self {
+            machine: machine(),
+            twin: machine(),
+            gateway: Gateway::new(seq),
+            checker: Checker::new(&setup, clock.latest()),
+            compression: setup.config.compression,
+            waits: setup.waits,
+            started: false,
+            clock,
+        }
+    }
+
+    fn carry_out(&mut self, op: Op) {
+        let conn = |back| self.checker.lines.pick(back);
+        match op {
+            Op::Pass(step) => self.pass(step),
+            Op::Tick { wall } => self.tick(wall),
+            Op::Onward => self.onward(),
+            Op::Start => self.start(),
+            Op::Opened { back } => self.opened(conn(back)),
+            Op::Payload {
+                back,
+                payload,
+                wrap,
+            } => self.payload(conn(back), &payload, wrap),
+            Op::Bytes { back, text, bytes } => {
+                self.gateway.spoilt = true;
+                let frame = if text {
+                    Frame::Text(String::from_utf8_lossy(&bytes).into_owned().into())
+                } else {
+                    Frame::Binary(bytes.into())
+                };
+                self.receive(conn(back), vec![frame]);
+            }
+            Op::Closed { back, code } => {
+                if let Some(conn) = conn(back) {
+                    self.checker.lines.input(conn, Told::Ended);
+                    self.legal(Input::Closed { conn, code });
+                }
+            }
+            Op::Failed { back, why } => {
+                if let Some(conn) = conn(back) {
+                    self.checker.lines.input(conn, Told::Ended);
+                    self.legal(Input::Failed { conn, why });
+                }
+            }
+            Op::Flushed { back } => {
+                if let Some(conn) = conn(back) {
+                    self.legal(Input::Flushed { conn });
+                }
+            }
+            Op::Granted { back } => self.granted(conn(back)),
+            Op::Command { kind, queue } => {
+                let (id, command) = self.checker.commands.make(kind);
+                let if_not_ready = if queue {
+                    IfNotReady::Queue
+                } else {
+                    IfNotReady::Fail
+                };
+                self.legal(Input::Command {
+                    id,
+                    command,
+                    if_not_ready,
+                });
+            }
+            Op::Acknowledged { back } => {
+                if let Some(id) = self.checker.handed(back) {
+                    self.checker.acknowledged(id);
+                    self.legal(Input::Acknowledged(id));
+                }
+            }
+            Op::AckAhead { by } => {
+                if let Some(id) = self.checker.unborn(by) {
+                    // Due timers run first and may end the session.
+                    let result = self.input(Input::Acknowledged(id));
+                    assert!(matches!(result, Ok(()) | Err(Misuse::AckAhead { .. })));
+                }
+            }
+            Op::Congested(congested) => self.legal(Input::Congested(congested)),
+            Op::Stop { last } => self.stop(if last { Stop::Final } else { Stop::Keep }),
+        }
+    }
+
+    fn pass(&mut self, step: Step) {
+        let deadline = match self.machine.wait() {
+            Wait::Until(at) => Some(at),
+            _ => None,
+        };
+        self.clock.step(step, deadline);
+        self.checker.now = self.clock.latest();
+    }
+
+    fn tick(&mut self, wall: Option<i16>) {
+        let wall = wall.map(|off| {
+            let off = i64::from(off);
+            let by = Duration::from_secs(off.unsigned_abs());
+            let wall = if off < 0 {
+                self.clock.wall.checked_sub(by)
+            } else {
+                self.clock.wall.checked_add(by)
+            };
+            wall.unwrap_or(SystemTime::UNIX_EPOCH)
+        });
+        self.legal(Input::Tick { wall });
+        if let Wait::Until(at) = self.machine.wait() {
+            assert!(
+                at > self.clock.latest() || !self.waits,
+                "a tick that leads to the next at once"
+            );
+        }
+    }
+
+    fn start(&mut self) {
+        let expected = if self.started && !self.checker.has_stopped() {
+            Err(Misuse::AlreadyStarted)
+        } else {
+            Ok(())
+        };
+        self.started = true;
+        let result = self.input(Input::Start);
+        // Due timers run first and may end the shard.
+        assert!(result == expected || self.checker.has_stopped());
+    }
+
+    /// What a peer that means well, or the passing of time, does next.
+    fn onward(&mut self) {
+        let conn = self.checker.lines.pick(0);
+        let phase = self.machine.phase();
+        let mut say = |payload| self.payload(conn, &payload, Wrap::Usual);
+        match phase {
+            Phase::Idle => self.start(),
+            Phase::Connecting => self.opened(conn),
+            Phase::AwaitingHello => say(Payload::Hello {
+                millis: b"41250".to_vec(),
+            }),
+            Phase::AwaitingPermit => self.granted(conn),
+            Phase::Identifying => {
+                if let Some(conn) = conn {
+                    self.legal(Input::Flushed { conn });
+                }
+                let (seq, guilds, url) = (Seq::Next, 2, 0);
+                self.payload(conn, &Payload::Ready { seq, guilds, url }, Wrap::Usual);
+            }
+            Phase::Resuming => say(Payload::Resumed { seq: Seq::Next }),
+            Phase::Live => say(Payload::Event {
+                name: 0,
+                seq: Seq::Next,
+            }),
+            Phase::Closing => {
+                if let Some(conn) = conn {
+                    self.checker.lines.input(conn, Told::Ended);
+                    self.legal(Input::Closed { conn, code: None });
+                }
+            }
+            Phase::Parked => self.legal(Input::Congested(false)),
+            _ => {
+                self.pass(Step::ToDeadline(0));
+                self.tick(None);
+            }
+        }
+    }
+
+    fn opened(&mut self, conn: Option<ConnId>) {
+        let Some(conn) = conn else { return };
+        if self.machine.phase() == Phase::Connecting && self.checker.lines.pick(0) == Some(conn) {
+            self.gateway.opened(self.compression);
+        }
+        self.checker.lines.input(conn, Told::Opened);
+        self.legal(Input::Opened { conn });
+    }
+
+    fn granted(&mut self, conn: Option<ConnId>) {
+        if let Some(conn) = conn {
+            self.checker.lines.input(conn, Told::Granted);
+            self.legal(Input::IdentifyGranted { conn });
+        }
+    }
+
+    fn payload(&mut self, conn: Option<ConnId>, payload: &Payload, wrap: Wrap) {
+        let frames = self.gateway.frames(payload, wrap);
+        self.receive(conn, frames);
+    }
+
+    fn receive(&mut self, conn: Option<ConnId>, frames: Vec<Frame>) {
+        self.checker.spoilt = self.gateway.spoilt;
+        let Some(conn) = conn else { return };
+        for frame in frames {
+            self.legal(Input::Received { conn, frame });
+        }
+    }
+
+    fn stop(&mut self, how: Stop) {
+        self.checker.lines.last_stop |= how == Stop::Final;
+        self.legal(Input::Stop(how));
+    }
+
+    /// However it stands, a stop is the end soon.
+    fn end(&mut self) {
+        self.start();
+        self.stop(Stop::Keep);
+        for _ in 0..3 {
+            self.pass(Step::ToDeadline(0));
+            self.tick(None);
+        }
+        assert!(
+            self.checker.has_stopped(),
+            "a stop ends: {:?}",
+            self.machine.phase()
+        );
+        assert_eq!(
+            (self.machine.wait(), self.machine.phase()),
+            (Wait::Stopped, Phase::Stopped)
+        );
+    }
+
+    fn legal(&mut self, input: Input) {
+        self.input(input)
+            .expect("nothing that a driver may do is misuse");
+    }
+
+    fn input(&mut self, input: Input) -> std::result::Result<(), Misuse> {
+        let size = match &input {
+            Input::Received { frame, .. } => frame.len(),
+            _ => 0,
+        };
+        let now = self.clock.now();
+        let result = self.machine.handle(now, input.clone());
+        assert_eq!(result, self.twin.handle(now, input));
+        self.drain();
+        assert!(self.machine.buffer_memory() <= 2 * LIMIT + CONTEXT + size);
+        self.checker.state(&self.machine.state());
+        result
+    }
+
+    fn drain(&mut self) {
+        for done in 0.. {
+            assert!(done <= DRAIN, "a drain without end");
+            let (action, twin) = (self.machine.poll(), self.twin.poll());
+            let text = text(&action);
+            assert_eq!(text, self::text(&twin), "the same inputs, the same actions");
+            secret::must_not_show(&text);
+            assert_eq!(sent(&action), sent(&twin));
+            self.checker.action(&action);
+            if let Action::Wait(wait) = action {
+                assert_eq!(wait, self.machine.wait());
+                return;
+            }
+        }
+    }
+}
+
+/// All of an action that people may see.
+fn text(action: &Action<'_>) -> String {
+    let more = match action {
+        Action::Emit(Event::Dispatch(dispatch)) => {
+            String::from_utf8_lossy(dispatch.data()).into_owned()
+        }
+        Action::Emit(Event::Problem { problem, .. }) => problem.to_string(),
+        Action::Emit(Event::Disconnected { reason, .. }) => reason.to_string(),
+        Action::Emit(Event::SessionLost { why, .. }) => why.to_string(),
+        Action::Emit(Event::ShardStopped { why, .. }) => why.to_string(),
+        _ => String::new(),
+    };
+    format!("{action:?} {more}")
+}
+
+/// What leaves, token and all.
+fn sent<'a>(action: &'a Action<'_>) -> Option<&'a str> {
+    match action {
+        Action::Send { text, .. } => Some(text.as_str()),
+        _ => None,
+    }
+}
