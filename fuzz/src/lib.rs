@@ -11,3 +11,4 @@ pub mod machine;
 mod pack;
 mod secret;
 mod time;
+pub mod trace;
