@@ -4,6 +4,7 @@
 //! * [`server`]: the same gateway as a pure machine, for tests in virtual time.
 //! * [`scenario`]: what it does to its clients, as data.
 //! * [`corpus`]: the events it streams.
+//! * [`storm`]: schedules of faults made from a seed, played in a world, and shrunk when they break a rule.
 //! * [`world`]: bots and that gateway face to face in virtual time, on a network that fails on demand.
 
 pub mod corpus;
@@ -11,6 +12,7 @@ pub mod emulator;
 pub mod rng;
 pub mod scenario;
 pub mod server;
+pub mod storm;
 pub mod world;
 pub mod ws;
 

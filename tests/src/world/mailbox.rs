@@ -6,12 +6,14 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
+use serde::{Deserialize, Serialize};
 use shardwright_core::{Event, EventId, Overlap};
 
 use super::swap::{Muted, Swap};
 
 /// What happens when the consumer is too slow.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
 #[allow(clippy::exhaustive_enums)]
 pub enum Overflow {
     /// Nothing more is read from the shard's line until there is room.
