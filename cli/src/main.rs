@@ -8,6 +8,7 @@ mod lines;
 mod runtimes;
 mod screen;
 mod signals;
+mod simulate;
 mod status;
 mod usage;
 mod watch;
@@ -69,6 +70,7 @@ fn main() -> ExitCode {
             Verb::Watch(args) => watch::run(*args, cli.verbose).await,
             Verb::Gateway(args) => gateway::run(args).await,
             Verb::Emulate(args) => emulate::run(args).await,
+            Verb::Simulate(args) => simulate::run(args).await,
             Verb::Completions { shell } => completions(shell),
         }
     });

@@ -51,6 +51,8 @@ impl Mailbox {
 pub(super) struct Mailboxes {
     boxes: Vec<Mailbox>,
     turns: VecDeque<usize>,
+    /// How many events wait in all boxes.
+    total: usize,
     of_bot: VecDeque<(u64, Event<'static>)>,
     last: Option<Event<'static>>,
     count: u64,
@@ -129,6 +131,7 @@ impl Mailboxes {
             self.turns.push_back(shard);
         }
         self.count += 1;
+        self.total += 1;
         mailbox.bytes += size;
         mailbox.waiting.push_back((self.count, event, size));
     }
@@ -195,8 +198,7 @@ impl Mailboxes {
 
     /// How many events wait in all boxes.
     pub(super) fn waiting(&self) -> usize {
-        let of_shards = self.turns.iter().map(|turn| self.len(*turn)).sum::<usize>();
-        of_shards + self.of_bot.len() + usize::from(self.last.is_some())
+        self.total + self.of_bot.len() + usize::from(self.last.is_some())
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -229,6 +231,7 @@ impl Mailboxes {
         };
         let mailbox = self.boxes.get_mut(shard)?;
         let (_, event, size) = mailbox.waiting.pop_front()?;
+        self.total -= 1;
         mailbox.bytes -= size;
         if mailbox.waiting.len() <= self.limit / 2 && mailbox.bytes <= self.byte_limit / 2 {
             mailbox.full = false;
@@ -255,9 +258,11 @@ impl Mailboxes {
     pub(super) fn withdraw(&mut self, shard: usize) -> Option<EventId> {
         let mailbox = self.boxes.get_mut(shard)?;
         mailbox.withdrawn = true;
+        self.total -= mailbox.waiting.len();
         mailbox
             .waiting
             .retain(|(_, event, _)| !matches!(event, Event::Dispatch(_)));
+        self.total += mailbox.waiting.len();
         mailbox.bytes = mailbox.waiting.iter().map(|(.., size)| size).sum();
         if mailbox.waiting.len() <= self.limit / 2 && mailbox.bytes <= self.byte_limit / 2 {
             mailbox.full = false;
