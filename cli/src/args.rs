@@ -51,6 +51,13 @@ pub(crate) enum Verb {
   shardwright replay bot.trace --until 0:4711        how it stood at shard 0's event 4711
   shardwright replay bot.trace --drop-bodies public.trace")]
     Replay(ReplayArgs),
+    /// Play bots against the emulated gateway in virtual time while everything goes wrong
+    #[command(after_help = "Examples:
+  shardwright simulate                                    an hour of a small bot, in a moment
+  shardwright simulate --seed 1 --shards 1000 --hours 24 --faults high
+  shardwright simulate --faults high --seconds 60         fresh seeds for a minute
+  shardwright simulate --play storm-7.json                a schedule that broke a rule")]
+    Simulate(crate::simulate::SimulateArgs),
     /// Print a shell's completions of this command
     #[command(after_help = "Example:
   shardwright completions bash > ~/.local/share/bash-completion/completions/shardwright")]

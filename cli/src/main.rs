@@ -9,6 +9,7 @@ mod replay;
 mod runtimes;
 mod screen;
 mod signals;
+mod simulate;
 mod status;
 mod usage;
 mod watch;
@@ -72,6 +73,7 @@ fn main() -> ExitCode {
             Verb::Emulate(args) => emulate::run(args).await,
             Verb::Record(args) => watch::run(args.into_watch(), cli.verbose).await,
             Verb::Replay(args) => replay::run(&args),
+            Verb::Simulate(args) => simulate::run(args).await,
             Verb::Completions { shell } => completions(shell),
         }
     });

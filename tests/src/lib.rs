@@ -5,6 +5,7 @@
 //! * [`scenario`]: what it does to its clients, as data.
 //! * [`corpus`]: the events it streams.
 //! * [`explore`]: every sequence of inputs to a machine, up to a length.
+//! * [`storm`]: schedules of faults made from a seed, played in a world, and shrunk when they break a rule.
 //! * [`world`]: bots and that gateway face to face in virtual time, on a network that fails on demand.
 
 pub mod corpus;
@@ -13,6 +14,7 @@ pub mod explore;
 pub mod rng;
 pub mod scenario;
 pub mod server;
+pub mod storm;
 pub mod world;
 pub mod ws;
 

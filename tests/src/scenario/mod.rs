@@ -35,7 +35,7 @@ pub struct Scenario {
 }
 
 /// One step: when `when` happens on a connection that `on` selects, do `do`.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Step {

@@ -1,6 +1,6 @@
 //! What a test or a command does to the running server.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::io::{ConnId, Shard};
 use super::{Phase, ServerMachine};
@@ -126,6 +126,13 @@ impl ServerMachine {
         change(&mut self.config);
     }
 
+    /// How long until there are all session starts again.
+    pub fn starts_renewed_in(&mut self, now: Instant) -> Duration {
+        self.pass_time(now);
+        self.remaining();
+        self.window_end - self.now
+    }
+
     /// The next REST answer is this one.
     pub fn push_rest_fault(&mut self, fault: RestFault) {
         self.rest_faults.push_back(fault);
@@ -155,6 +162,18 @@ impl ServerMachine {
     }
 
     fn keys(&self, target: &Target) -> Vec<u64> {
+        // The two that need no search.
+        let one = match target {
+            Target::Conn(conn) => Some(self.conns.get(conn).and_then(|conn| conn.session)),
+            Target::Session(id) => Some(self.session_ids.get(id).copied()),
+            _ => None,
+        };
+        if let Some(key) = one {
+            return key
+                .filter(|key| self.sessions.contains_key(key))
+                .into_iter()
+                .collect();
+        }
         self.sessions
             .values()
             .filter(|session| match target {

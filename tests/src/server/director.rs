@@ -94,6 +94,7 @@ impl ServerMachine {
             self.timers.set(at.max(self.now), Timer::Everywhere(number));
         }
         self.steps.push(PlayedStep { step, played: 0 });
+        self.unspent.push(number);
     }
 
     /// Whether a step may be played now; counts it if so.
@@ -108,14 +109,25 @@ impl ServerMachine {
             return false;
         }
         *played = played.saturating_add(1);
+        if matches!(step.times, Times::AtMost(times) if *played >= times) {
+            self.unspent.retain(|unspent| *unspent != number);
+        }
         true
+    }
+
+    /// How many steps may still be played.
+    #[must_use]
+    pub fn unspent_steps(&self) -> usize {
+        self.unspent.len()
     }
 
     /// Something a step may wait for happens; `act` is what the server does by itself.
     pub(super) fn moment(&mut self, id: ConnId, moment: Moment, act: Option<Act>) {
         let mut effects = VecDeque::new();
         let mut instead = false;
-        for number in 0..self.steps.len() {
+        let mut next = 0;
+        while let Some(number) = self.unspent.get(next).copied() {
+            next += 1;
             let step = &self.steps[number].step;
             let Some(conn) = self.conns.get(&id) else {
                 return;
@@ -125,6 +137,8 @@ impl ServerMachine {
                 let step = &self.steps[number].step;
                 effects.extend(step.effects.iter().cloned());
                 instead |= step.instead;
+                // A spent one has made room for the next.
+                next -= usize::from(self.unspent.get(next - 1) != Some(&number));
             }
         }
         let then = act.filter(|_| !instead);
@@ -246,7 +260,7 @@ impl ServerMachine {
 
     /// Sets the timers of steps that count from READY or RESUMED.
     pub(super) fn live_steps(&mut self, id: ConnId) {
-        for number in 0..self.steps.len() {
+        for number in self.unspent.clone() {
             match self.steps[number].step.when {
                 When::AfterLive(ms) => self.set_step(id, number, ms),
                 When::EveryAbout(ms) => self.set_random_step(id, number, ms),
@@ -306,7 +320,7 @@ impl ServerMachine {
             conn.last_beat = now;
         }
         self.actions.push_back(ServerAction::Accept { conn: id });
-        for number in 0..self.steps.len() {
+        for number in self.unspent.clone() {
             if let When::AfterOpen(ms) = self.steps[number].step.when {
                 self.set_step(id, number, ms);
             }

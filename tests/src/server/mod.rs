@@ -68,6 +68,8 @@ pub struct ServerMachine {
     session_ids: BTreeMap<String, SessionKey>,
     next_session: SessionKey,
     steps: Vec<PlayedStep>,
+    /// Those that may still be played, by number.
+    unspent: Vec<usize>,
     scripts: BTreeMap<u64, Script>,
     next_script: u64,
     rest_faults: VecDeque<RestFault>,
@@ -123,6 +125,7 @@ impl ServerMachine {
             session_ids: BTreeMap::new(),
             next_session: 0,
             steps: Vec::new(),
+            unspent: Vec::new(),
             scripts: BTreeMap::new(),
             next_script: 0,
             rest_faults: scenario.rest.into(),

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use shardwright_core::Phase;
 
-use super::network::{DialFate, DialRule, Way};
+use super::network::{DialFate, DialRule, Network, Way};
 use super::queue::Due;
 use super::story::Span;
 use super::{BotId, World};
@@ -12,7 +13,8 @@ use crate::scenario::{Effect, Ending, Listener, ListenerMode};
 use crate::server::{ConnId, Target};
 
 /// What a host's monotonic clock does while it sleeps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
 #[allow(clippy::exhaustive_enums)]
 pub enum HostClock {
     /// It stands still, as when a machine is suspended; only the wall clock shows it.
@@ -22,7 +24,8 @@ pub enum HostClock {
 }
 
 /// How a process vanishes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
 #[allow(clippy::exhaustive_enums)]
 pub enum Vanish {
     /// It is killed: its host ends its lines, without a close frame.
@@ -189,6 +192,18 @@ impl World {
         it.gone = true;
         it.live = 0;
         it.story.crashed.get_or_insert(at);
+    }
+
+    /// What the network is like from now on.
+    pub fn set_network(&mut self, network: Network) {
+        self.note(|| format!("{network:?}"));
+        self.network = network;
+    }
+
+    /// What the network is like.
+    #[must_use]
+    pub fn network(&self) -> &Network {
+        &self.network
     }
 
     /// From now on nothing is wrong: lines that stall go on, listeners are open, consumers take events at

@@ -31,7 +31,7 @@ use std::time::Duration;
 
 use shardwright_core::Event;
 
-use super::{BotStory, Life, LineStory};
+use super::{BotStory, Life, LineStory, Span};
 use crate::server::{ConnId, LogEntry, Seen, ServerConfig, Violation};
 
 /// How much two delays may differ where a rule counts on it.
@@ -184,13 +184,27 @@ impl<'w> Evidence<'w> {
         spans.iter().map(|span| span.within(from, to)).sum()
     }
 
-    /// How long a shard had no room for more between two times.
-    fn congested(&self, (bot, life): Owner, from: Duration, to: Duration) -> Duration {
-        let spans = self.bots.get(bot).map(|bot| bot.congested.as_slice());
-        let spans = spans.unwrap_or_default().iter();
-        spans
-            .filter(|(of, _)| *of == life)
-            .map(|(_, span)| span.within(from, to))
-            .sum()
+    /// When each life of a shard had no room for more.
+    fn congestion(&self) -> Congestion {
+        let mut spans = BTreeMap::<Owner, Vec<Span>>::new();
+        for (index, bot) in self.bots.iter().enumerate() {
+            for (life, span) in &bot.congested {
+                spans.entry((index, *life)).or_default().push(*span);
+            }
+        }
+        Congestion(spans)
+    }
+}
+
+/// When each life of a shard had no room for more, in order of time.
+struct Congestion(BTreeMap<Owner, Vec<Span>>);
+
+impl Congestion {
+    /// How long between two times.
+    fn within(&self, owner: Owner, from: Duration, to: Duration) -> Duration {
+        let spans = self.0.get(&owner).map(Vec::as_slice).unwrap_or_default();
+        let begin = spans.partition_point(|span| span.to.is_some_and(|end| end <= from));
+        let spans = spans[begin..].iter().take_while(|span| span.from < to);
+        spans.map(|span| span.within(from, to)).sum()
     }
 }

@@ -6,12 +6,14 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
+use serde::{Deserialize, Serialize};
 use shardwright_core::{Event, EventId, Overlap};
 
 use super::swap::{Muted, Swap};
 
 /// What happens when the consumer is too slow.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
 #[allow(clippy::exhaustive_enums)]
 pub enum Overflow {
     /// Nothing more is read from the shard's line until there is room.
@@ -49,6 +51,8 @@ impl Mailbox {
 pub(super) struct Mailboxes {
     boxes: Vec<Mailbox>,
     turns: VecDeque<usize>,
+    /// How many events wait in all boxes.
+    total: usize,
     of_bot: VecDeque<(u64, Event<'static>)>,
     last: Option<Event<'static>>,
     count: u64,
@@ -127,6 +131,7 @@ impl Mailboxes {
             self.turns.push_back(shard);
         }
         self.count += 1;
+        self.total += 1;
         mailbox.bytes += size;
         mailbox.waiting.push_back((self.count, event, size));
     }
@@ -193,8 +198,7 @@ impl Mailboxes {
 
     /// How many events wait in all boxes.
     pub(super) fn waiting(&self) -> usize {
-        let of_shards = self.turns.iter().map(|turn| self.len(*turn)).sum::<usize>();
-        of_shards + self.of_bot.len() + usize::from(self.last.is_some())
+        self.total + self.of_bot.len() + usize::from(self.last.is_some())
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -227,6 +231,7 @@ impl Mailboxes {
         };
         let mailbox = self.boxes.get_mut(shard)?;
         let (_, event, size) = mailbox.waiting.pop_front()?;
+        self.total -= 1;
         mailbox.bytes -= size;
         if mailbox.waiting.len() <= self.limit / 2 && mailbox.bytes <= self.byte_limit / 2 {
             mailbox.full = false;
@@ -253,9 +258,11 @@ impl Mailboxes {
     pub(super) fn withdraw(&mut self, shard: usize) -> Option<EventId> {
         let mailbox = self.boxes.get_mut(shard)?;
         mailbox.withdrawn = true;
+        self.total -= mailbox.waiting.len();
         mailbox
             .waiting
             .retain(|(_, event, _)| !matches!(event, Event::Dispatch(_)));
+        self.total += mailbox.waiting.len();
         mailbox.bytes = mailbox.waiting.iter().map(|(.., size)| size).sum();
         if mailbox.waiting.len() <= self.limit / 2 && mailbox.bytes <= self.byte_limit / 2 {
             mailbox.full = false;

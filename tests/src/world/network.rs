@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 use super::queue::Queued;
 use crate::rng::Rng;
 use crate::scenario::{Ending, Listener};
@@ -46,7 +48,8 @@ impl Network {
 }
 
 /// One way of a connection, or both.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
 #[allow(clippy::exhaustive_enums)]
 pub enum Way {
     /// From the client to the server.
@@ -68,7 +71,8 @@ impl Way {
 }
 
 /// What dials meet, before any listener of the server does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
 #[allow(clippy::exhaustive_enums)]
 pub enum DialFate {
     /// The connection is refused.

@@ -124,6 +124,26 @@ impl World {
         Ok(())
     }
 
+    /// Lets time pass until this holds, or for so long; whether it came to hold.
+    ///
+    /// # Errors
+    /// [`WorldError::LiveLock`].
+    pub fn wait(
+        &mut self,
+        at_most: Duration,
+        mut wanted: impl FnMut(&Self) -> bool,
+    ) -> Result<bool, WorldError> {
+        let until = self.now + at_most;
+        while !wanted(self) {
+            if self.queue.next().is_none_or(|next| next > until) {
+                self.pass_to(until);
+                return Ok(wanted(self));
+            }
+            self.step()?;
+        }
+        Ok(true)
+    }
+
     /// Holds the run so far against the [rules](invariants).
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use shardwright_core::Stop;
 
-use super::{Broken, Evidence, SLACK, STEADY, breach};
+use super::{Broken, Congestion, Evidence, SLACK, STEADY, breach};
 use crate::server::{ConnId, Seen, Violation};
 use crate::world::LineStory;
 
@@ -35,6 +35,7 @@ pub(super) fn check(evidence: &Evidence<'_>, broken: &mut Vec<Broken>) {
             _ => {}
         }
     }
+    let congestion = evidence.congestion();
     for line in evidence.lines {
         limit(line, broken);
         code(evidence, line, broken);
@@ -49,10 +50,11 @@ pub(super) fn check(evidence: &Evidence<'_>, broken: &mut Vec<Broken>) {
             // Else something came before it, and there is no telling when it came itself.
             && hello >= sent
         {
-            beats(evidence, line, hello, interval, broken);
+            beats(evidence, &congestion, line, (hello, interval), broken);
         }
         silence(
             evidence,
+            &congestion,
             line,
             interval.map(|(_, interval)| interval),
             broken,
@@ -103,9 +105,9 @@ fn left(line: &LineStory) -> Option<Duration> {
 
 fn beats(
     evidence: &Evidence<'_>,
+    congestion: &Congestion,
     line: &LineStory,
-    hello: Duration,
-    interval: Duration,
+    (hello, interval): (Duration, Duration),
     broken: &mut Vec<Broken>,
 ) {
     let owner = (line.bot.0, line.life);
@@ -119,7 +121,7 @@ fn beats(
     for at in beats.chain([end]) {
         // A Hello that came while nothing was read counts from when it was read.
         let unread = if last == hello {
-            evidence.congested(owner, last, at)
+            congestion.within(owner, last, at)
         } else {
             Duration::ZERO
         };
@@ -139,6 +141,7 @@ fn beats(
 /// A line that says nothing is left in time.
 fn silence(
     evidence: &Evidence<'_>,
+    congestion: &Congestion,
     line: &LineStory,
     interval: Option<Duration>,
     broken: &mut Vec<Broken>,
@@ -151,7 +154,7 @@ fn silence(
     };
     let until = left(line).unwrap_or(evidence.end);
     let slept = evidence.slept(line.bot.0, since, until);
-    let congested = evidence.congested((line.bot.0, line.life), since, until);
+    let congested = congestion.within((line.bot.0, line.life), since, until);
     let mut allowed = patience + slept + congested + SLACK;
     if !slept.is_zero() {
         allowed += PROBE;

@@ -55,6 +55,7 @@ pub(super) fn check(evidence: &Evidence<'_>, broken: &mut Vec<Broken>) {
         lives: names(evidence),
         furthest: BTreeMap::new(),
         again: BTreeMap::new(),
+        dropped: dropped(evidence),
     };
     for step in steps(evidence) {
         reader.step(&step, broken);
@@ -136,6 +137,17 @@ struct Reader<'e> {
     furthest: BTreeMap<String, u64>,
     /// Up to where a session may be taken again: it was in the hands of a process that crashed.
     again: BTreeMap<String, u64>,
+    /// What full mailboxes dropped, by session and number.
+    dropped: BTreeSet<(Owner, u32, u64)>,
+}
+
+fn dropped(evidence: &Evidence<'_>) -> BTreeSet<(Owner, u32, u64)> {
+    let mut all = BTreeSet::new();
+    for (index, bot) in evidence.bots.iter().enumerate() {
+        let dropped = bot.dropped.iter();
+        all.extend(dropped.map(|(life, id)| ((index, *life), id.session, id.seq)));
+    }
+    all
 }
 
 impl Reader<'_> {
@@ -278,11 +290,7 @@ impl Reader<'_> {
                 life.heard
                     .is_none_or(|heard| *given <= heard + Overlap::WINDOW)
             });
-            let dropped = bot
-                .dropped
-                .iter()
-                .any(|(life, id)| (*life, id.session, id.seq) == (owner.1, session, **seq));
-            !before && !dropped
+            !before && !self.dropped.contains(&(owner, session, **seq))
         });
         missing.map(|(seq, _)| *seq).filter(|_| !bot.filtered)
     }
@@ -318,6 +326,10 @@ impl Reader<'_> {
         if calm.is_none_or(|calm| calm + ON_THE_WAY * 6 >= end) {
             return;
         }
+        let lines = self.evidence.lines.iter();
+        let lines: BTreeMap<_, _> = lines
+            .map(|line| (((line.bot.0, line.life), line.conn), &line.id))
+            .collect();
         for (owner, reading) in &self.lives {
             let bot = self.evidence.bots[owner.0];
             let life = self.evidence.life(*owner);
@@ -329,13 +341,8 @@ impl Reader<'_> {
                 continue;
             };
             // A Resume that was held up on a line since left takes the session there when it arrives.
-            let here = self
-                .evidence
-                .lines
-                .iter()
-                .rev()
-                .find(|line| (line.bot.0, line.life) == *owner && line.conn == *conn);
-            if here.map(|line| &line.id) != self.attached.get(name.as_str()) {
+            let here = lines.get(&(*owner, *conn)).copied();
+            if here != self.attached.get(name.as_str()) {
                 continue;
             }
             let Some(given) = self.given.get(name.as_str()) else {

@@ -110,10 +110,13 @@ fn addresses(evidence: &Evidence<'_>, broken: &mut Vec<Broken>) {
                 if since.is_some_and(|since| since > line.dialled) {
                     continue;
                 }
-                let tried = owners[&owner]
+                let dials = &owners[&owner];
+                let end = dials.partition_point(|other| other.dialled < line.dialled);
+                let begin = since.map_or(0, |since| {
+                    dials.partition_point(|other| other.dialled <= since)
+                });
+                let tried = dials[begin.min(end)..end]
                     .iter()
-                    .filter(|other| other.dialled < line.dialled)
-                    .filter(|other| since.is_none_or(|since| other.dialled > since))
                     .filter(|other| other.url.starts_with(&config.resume_url))
                     .count();
                 if tried < TRIES {

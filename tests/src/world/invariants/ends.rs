@@ -71,12 +71,15 @@ fn fatal(evidence: &Evidence<'_>, broken: &mut Vec<Broken>) {
 }
 
 fn recovery(evidence: &Evidence<'_>, broken: &mut Vec<Broken>) {
-    let Some(by) = evidence.calm.map(|calm| calm + RECOVERY) else {
+    let Some(calm) = evidence
+        .calm
+        .filter(|calm| evidence.end >= *calm + RECOVERY)
+    else {
         return;
     };
-    if evidence.end < by {
-        return;
-    }
+    let over = |line: &crate::world::LineStory| matches!(line.closed, Some((_, Some(code))) if FATAL.contains(&code));
+    let fatal = evidence.lines.iter().filter(|line| over(line));
+    let fatal: BTreeSet<_> = fatal.map(|line| line.bot.0).collect();
     let mut live = BTreeSet::new();
     for entry in evidence.log {
         if matches!(entry.what, Seen::Ready { .. } | Seen::Resumed { .. })
@@ -92,14 +95,15 @@ fn recovery(evidence: &Evidence<'_>, broken: &mut Vec<Broken>) {
         if life.is_some_and(|life| life.fell.is_some() || life.told.is_some()) {
             continue;
         }
-        let over = |line: &&crate::world::LineStory| matches!(line.closed, Some((_, Some(code))) if FATAL.contains(&code));
-        if bot.crashed.is_some()
-            || bot.stop.is_some()
-            || evidence
-                .lines
-                .iter()
-                .any(|line| line.bot.0 == index && over(&line))
-        {
+        if bot.crashed.is_some() || bot.stop.is_some() || fatal.contains(&index) {
+            continue;
+        }
+        // All may have to identify anew, each in its turn, and once more.
+        let turns = bot.lives.len() as u64 / evidence.config.max_concurrency.max(1);
+        let by = calm
+            + RECOVERY
+            + 2 * evidence.config.identify_pause * u32::try_from(turns).unwrap_or(u32::MAX);
+        if evidence.end < by {
             continue;
         }
         let last = lines

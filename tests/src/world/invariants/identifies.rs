@@ -73,16 +73,21 @@ fn spacing(evidence: &Evidence<'_>, broken: &mut Vec<Broken>) {
 
 /// Nobody identifies before the bot's own gate opened for that connection.
 fn gates(evidence: &Evidence<'_>, broken: &mut Vec<Broken>) {
+    let mut opened = BTreeMap::<_, Vec<_>>::new();
+    for (index, bot) in evidence.bots.iter().enumerate() {
+        for (at, shard, conn) in &bot.gate_opened {
+            opened.entry((index, *shard, *conn)).or_default().push(*at);
+        }
+    }
     for line in evidence.lines {
         let bot = evidence.bots[line.bot.0];
         let sent = line.sent.iter().find(|sent| sent.op == 2);
         let Some(sent) = sent.filter(|_| bot.gated) else {
             continue;
         };
-        let opened = bot.gate_opened.iter().any(|(at, shard, conn)| {
-            (*shard, *conn) == (line.shard, line.conn) && (line.dialled..=sent.at).contains(at)
-        });
-        if !opened {
+        let times = opened.get(&(line.bot.0, line.shard, line.conn));
+        let mut times = times.into_iter().flatten();
+        if !times.any(|at| (line.dialled..=sent.at).contains(at)) {
             let what = format!("line {}: an Identify before the gate opened", line.id.0);
             breach(broken, 2, sent.at, what);
         }
