@@ -357,8 +357,6 @@ impl ProtocolMachine {
     }
 
     fn go_live(&mut self, event: OwnedEvent) {
-        // What READY answers has left, whether or not the transport has said so yet: the fleet waits for it.
-        self.give_permit_back();
         if let State::Open(link) = &mut self.state {
             link.stage = Stage::Live { since: self.now };
         }
