@@ -202,7 +202,7 @@ impl Owner {
         if !std::mem::replace(&mut ending.stored, true)
             && let Event::Stopped { why, states } = &ending.event
         {
-            let starts = self.fleet.machine().starts_left();
+            let starts = self.fleet.starts_left();
             self.saver.save_the_end(states.clone(), starts, why);
             self.ending = Some(ending);
             return None;
@@ -323,7 +323,7 @@ impl Owner {
                 }
                 FleetAction::States { id: OWN, states } => {
                     self.asks_for_saver = false;
-                    self.saver.save(states, self.fleet.machine().starts_left());
+                    self.saver.save(states, self.fleet.starts_left());
                 }
                 FleetAction::States { id, states } => {
                     if let Some(reply) = self.questions.remove(&id) {
@@ -341,7 +341,7 @@ impl Owner {
                 }
                 FleetAction::Emit(event) => self.emit(event),
                 FleetAction::Wait(wait) => {
-                    if self.fleet.machine().total().is_some()
+                    if self.fleet.total().is_some()
                         && let Some(started) = self.started.take()
                     {
                         started.send(Ok(()));
@@ -385,7 +385,7 @@ impl Drop for Owner {
         if self.end.get().is_some() {
             return;
         }
-        let states = self.fleet.machine().states();
+        let states = self.fleet.states();
         let why = StopReason::Abandoned;
         self.emit(Event::Stopped { why, states });
     }

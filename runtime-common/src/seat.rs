@@ -108,7 +108,7 @@ impl Seat {
     /// Whether the wire may read: not while the consumer is too slow.
     #[must_use]
     pub fn wants_to_read(&self) -> bool {
-        self.machine.machine().wants_to_read()
+        self.machine.wants_to_read()
     }
 
     /// When it must be polled again, whatever happens; `None`: when something happens.
@@ -168,7 +168,7 @@ impl Seat {
             Poll::Ready(Some(ToShard::Stop(Stop::Keep))) => self.begin_to_leave(),
             Poll::Ready(Some(ToShard::ReportState)) => {
                 self.acknowledge(self.delivery.handled(), wire);
-                let state = self.machine.machine().state();
+                let state = self.machine.state();
                 self.report(ShardReport::State { state });
             }
             Poll::Ready(Some(ToShard::CollectMembers { id, request })) => {
@@ -302,7 +302,7 @@ impl Seat {
             // Refused if it is of no session any more.
             let _ = self.machine.handle(Instant::now(), Input::Acknowledged(id));
         }
-        self.machine.machine().state()
+        self.machine.state()
     }
 }
 

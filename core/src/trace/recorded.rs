@@ -1,5 +1,6 @@
 //! Machines that are recorded, if anybody wants it. They do nothing else than those inside them.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
@@ -45,12 +46,6 @@ impl RecordedFleet {
         }
     }
 
-    /// The machine, to be asked things.
-    #[must_use]
-    pub fn machine(&self) -> &FleetMachine {
-        &self.machine
-    }
-
     /// The tape for the shard that was started last, if this is recorded.
     #[must_use]
     pub fn tape(&self) -> Option<ShardTape> {
@@ -81,6 +76,15 @@ impl RecordedFleet {
     }
 }
 
+/// The machine can be asked everything.
+impl Deref for RecordedFleet {
+    type Target = FleetMachine;
+
+    fn deref(&self) -> &FleetMachine {
+        &self.machine
+    }
+}
+
 /// A [`ShardMachine`] and, perhaps, the tape that it is recorded on.
 #[derive(Debug)]
 pub struct RecordedShard {
@@ -99,12 +103,6 @@ impl RecordedShard {
             machine: ShardMachine::new(start.config, start.state, start.seed, now),
             tape,
         }
-    }
-
-    /// The machine, to be asked things.
-    #[must_use]
-    pub fn machine(&self) -> &ShardMachine {
-        &self.machine
     }
 
     /// See [`ShardMachine::handle`].
@@ -128,5 +126,14 @@ impl RecordedShard {
             tape.did(&action);
         }
         action
+    }
+}
+
+/// The machine can be asked everything.
+impl Deref for RecordedShard {
+    type Target = ShardMachine;
+
+    fn deref(&self) -> &ShardMachine {
+        &self.machine
     }
 }

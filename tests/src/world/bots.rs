@@ -2,11 +2,13 @@
 //! consumers take what came.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use shardwright_core::trace::{RecordedFleet, RecordedShard, TraceSink};
 use shardwright_core::{
-    CommandId, ConnId, Event, EventId, FleetAction, FleetConfig, FleetInput, FleetMachine, Input,
-    Phase, ShardId, ShardMachine, ShardReport, Token, Wait,
+    CommandId, ConnId, Event, EventId, FleetAction, FleetConfig, FleetInput, Input, Phase, ShardId,
+    ShardReport, Token, Wait,
 };
 
 use super::gate::{Gate, Gatekeeper};
@@ -49,6 +51,8 @@ pub struct BotSpec {
     pub gate: Option<Gate>,
     /// Whether it stores its run while it goes on, for [`World::start_again`].
     pub stores: bool,
+    /// Whether its machines are recorded, for [`World::trace`].
+    pub record: bool,
 }
 
 impl BotSpec {
@@ -63,14 +67,37 @@ impl BotSpec {
             mailbox_bytes: 16 << 20,
             gate: None,
             stores: false,
+            record: false,
         }
+    }
+}
+
+/// Keeps the lines of a trace.
+#[derive(Debug, Default)]
+pub(super) struct Lines(Mutex<Vec<u8>>);
+
+impl TraceSink for Lines {
+    fn line(&self, line: &[u8]) {
+        let lines = self.0.lock();
+        lines
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend_from_slice(line);
+    }
+}
+
+impl Lines {
+    pub(super) fn text(&self) -> Vec<u8> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
 
 #[derive(Debug)]
 pub(super) struct ShardSlot {
     pub(super) id: ShardId,
-    pub(super) machine: ShardMachine,
+    pub(super) machine: RecordedShard,
     /// The line it dials or has.
     pub(super) line: Option<LineId>,
     /// When it wants to be woken, by its host's clock.
@@ -93,7 +120,8 @@ impl ShardSlot {
 #[derive(Debug)]
 pub(super) struct Bot {
     pub(super) token: Token,
-    pub(super) fleet: FleetMachine,
+    pub(super) fleet: RecordedFleet,
+    pub(super) trace: Option<Arc<Lines>>,
     fleet_wake: Option<Instant>,
     fleet_coming: Option<Instant>,
     fleet_stopped: bool,
@@ -125,6 +153,10 @@ impl Bot {
     pub(super) fn new(spec: BotSpec, seed: u64, now: Instant, began: Duration) -> Self {
         let mut spec = spec;
         spec.fleet.gated |= spec.gate.is_some();
+        let trace = spec.record.then(Arc::<Lines>::default);
+        let record = trace
+            .clone()
+            .map(|lines| (lines as Arc<dyn TraceSink>, None));
         let mail = Mailboxes::new(spec.mailbox_events, spec.mailbox_bytes, spec.overflow);
         Self {
             token: spec.fleet.token.clone(),
@@ -142,7 +174,8 @@ impl Bot {
             saver: spec
                 .stores
                 .then(|| Saver::new(spec.fleet.states.clone(), now)),
-            fleet: FleetMachine::new(spec.fleet, seed, now),
+            fleet: RecordedFleet::new(spec.fleet, seed, now, record),
+            trace,
             fleet_wake: None,
             fleet_coming: None,
             fleet_stopped: false,
@@ -235,7 +268,8 @@ impl World {
                 FleetAction::Fetch(request) => self.ask_rest(bot, request),
                 FleetAction::StartShard(start) => {
                     changed |= !start.muted && !it.present.contains(&start.config.shard);
-                    self.add_shard(bot, *start);
+                    let tape = it.fleet.tape();
+                    self.add_shard(bot, *start, tape);
                 }
                 FleetAction::Tell { shard, message } => {
                     if let Some(index) = it.by_id.get(&shard) {

@@ -308,6 +308,12 @@ impl World {
         id
     }
 
+    /// What was recorded of a bot, if its [`BotSpec::record`] asked for that.
+    #[must_use]
+    pub fn trace(&self, bot: BotId) -> Option<Vec<u8>> {
+        self.bots[bot.0].trace.as_ref().map(|lines| lines.text())
+    }
+
     /// Tells a bot to stop.
     pub fn stop(&mut self, bot: BotId, how: Stop) {
         self.note(|| format!("bot {}: told to stop: {how:?}", bot.0));

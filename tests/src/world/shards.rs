@@ -1,8 +1,7 @@
 //! Drives the machine of a shard: carries out what it says, tells it what happened.
 
-use shardwright_core::{
-    Action, Event, EventId, Input, Phase, ShardMachine, ShardReport, ShardStart, Wait,
-};
+use shardwright_core::trace::{RecordedShard, ShardTape};
+use shardwright_core::{Action, Event, EventId, Input, Phase, ShardReport, ShardStart, Wait};
 
 use super::bots::{ShardSlot, until};
 use super::mailbox::Put;
@@ -11,15 +10,15 @@ use super::story::{Life, Span};
 use super::{BotId, World};
 
 impl World {
-    pub(super) fn add_shard(&mut self, bot: BotId, start: ShardStart) {
+    pub(super) fn add_shard(&mut self, bot: BotId, start: ShardStart, tape: Option<ShardTape>) {
         let (now, began) = (self.now, self.time());
         let it = &mut self.bots[bot.0];
-        let id = start.config.shard;
+        let (id, muted) = (start.config.shard, start.muted);
         it.story.lives.push(Life {
-            muted: start.muted,
+            muted,
             ..Life::new(id, began, start.state.clone())
         });
-        let machine = ShardMachine::new(start.config, start.state, start.seed, it.clock(now));
+        let machine = RecordedShard::new(start, it.clock(now), tape);
         let index = it.shards.len();
         it.shards.push(ShardSlot {
             id,
@@ -33,7 +32,7 @@ impl World {
             fallen: false,
         });
         it.by_id.insert(id, index);
-        it.mail.add(start.muted);
+        it.mail.add(muted);
         self.queue.put(now, Due::StartShard(bot, index));
     }
 
