@@ -116,7 +116,7 @@ impl Play {
     pub(crate) fn at(harness: &dyn Harness, api: &str, change: impl FnOnce(&mut Options)) -> Self {
         let mut options = options(api);
         change(&mut options);
-        let recording = Recording::of(&mut options);
+        let recording = Recording::if_wanted(&mut options);
         Self::of(harness.connect(token(), options).expect("a bot"), recording)
     }
 
@@ -129,7 +129,7 @@ impl Play {
     ) -> Self {
         let mut options = options(&emulator.api_base());
         change(&mut options);
-        let recording = Recording::of(&mut options);
+        let recording = Recording::if_wanted(&mut options);
         let gateway = harness.gateway_info(&token(), &options).expect("a gateway");
         let shards = shards.into_iter().collect();
         let subject = harness.connect_shards(token(), options, gateway, shards);
