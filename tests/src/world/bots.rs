@@ -251,7 +251,7 @@ impl World {
         let Some(it) = self.bots.get_mut(bot.0).filter(|it| !it.gone) else {
             return;
         };
-        let was_stopped = it.fleet_stopped;
+        let mut has_ended = it.fleet_stopped;
         let matters = Saver::cares_for(&input);
         // An end may make way for others.
         let mut changed = it.story.stop.is_none() && is_an_end(&input);
@@ -261,7 +261,7 @@ impl World {
         loop {
             let it = &mut self.bots[bot.0];
             let action = it.fleet.poll();
-            if was_stopped && !is_an_answer(&action) {
+            if has_ended && !is_an_answer(&action) {
                 it.story.after_stop.push(format!("fleet: {action:?}"));
             }
             match action {
@@ -311,6 +311,7 @@ impl World {
                     let shown = format!("{event:?}");
                     it.leak(&shown, "an event of the bot");
                     if let Event::Stopped { why, states } = &event {
+                        has_ended = true;
                         let (why, states) = (why.clone(), states.clone());
                         self.save_the_end(bot, states, &why);
                     }
