@@ -230,7 +230,7 @@ impl Simulation {
                 schedule.faults.len()
             ));
         }
-        let run = self.play(schedule);
+        let run = self.play(schedule, f64::MAX);
         match &run.result {
             Ok(()) => {
                 self.summary(schedule, &run, "10 invariants: all true");
@@ -241,17 +241,17 @@ impl Simulation {
                 Outcome::Done
             }
             Err(error) => {
-                let (error, rule) = (error.to_string(), error.rule());
-                let ending = format!("rule {} was broken", rule.unwrap_or_default());
+                let ending = format!("rule {} was broken", error.rule().unwrap_or_default());
                 self.summary(schedule, &run, &ending);
                 eprintln!("shardwright: {error}");
-                self.failed(schedule, rule, from_seed);
+                self.failed(schedule, error, from_seed);
                 Outcome::Internal
             }
         }
     }
 
-    fn play(&self, schedule: &Schedule) -> Run {
+    /// Plays a schedule, for so many CPU seconds at most.
+    fn play(&self, schedule: &Schedule, at_most: f64) -> Run {
         let (began, _) = usage();
         let mut storm = Storm::new(schedule);
         let (asked, bar) = (Arc::clone(&self.asked), self.bar.clone());
@@ -271,7 +271,7 @@ impl Simulation {
                     glance.live
                 ));
             }
-            asked.load(Ordering::Relaxed) == 0
+            asked.load(Ordering::Relaxed) == 0 && usage().0 - began < at_most
         });
         let mut result = storm.run();
         if let Err(StormError::Interrupted) = result
@@ -311,8 +311,8 @@ impl Simulation {
         self.line(&text);
     }
 
-    /// Makes the schedule small and says how to see it again.
-    fn failed(&mut self, schedule: &Schedule, rule: Option<u8>, from_seed: bool) {
+    /// Says how to see it again, and makes the schedule small.
+    fn failed(&self, schedule: &Schedule, error: &StormError, from_seed: bool) {
         if from_seed {
             let level = self.args.faults.to_possible_value();
             eprintln!(
@@ -323,33 +323,7 @@ impl Simulation {
                 level.as_ref().map_or("low", |level| level.get_name()),
             );
         }
-        let (began, _) = usage();
-        let tries = AtomicU64::new(0);
-        let go_on = || {
-            let tried = tries.fetch_add(1, Ordering::Relaxed);
-            tried < u64::from(TRIES) && usage().0 - began < SECONDS && !self.is_over()
-        };
-        let breaks = |schedule: &Schedule| {
-            let run = self.play(schedule);
-            run.result.is_err_and(|error| error.rule() == rule)
-        };
-        let fails = |faults: &[Timed]| {
-            breaks(&Schedule {
-                faults: faults.to_vec(),
-                ..schedule.clone()
-            })
-        };
-        let mut small = schedule.clone();
-        small.faults = shrink(&schedule.faults, fails, go_on);
-        // It need not go on for long after the last.
-        let last = small.faults.last().map_or(0, |timed| timed.at);
-        let shorter = Schedule {
-            lasts: (last + 60_000).min(small.lasts),
-            ..small.clone()
-        };
-        if go_on() && breaks(&shorter) {
-            small = shorter;
-        }
+        let small = self.smaller(schedule, error);
         let name = format!("storm-{}.json", schedule.seed);
         match std::fs::write(&name, small.to_json()) {
             Ok(()) => eprintln!(
@@ -360,6 +334,53 @@ impl Simulation {
             Err(error) => eprintln!("shardwright: cannot write {name}: {error}"),
         }
     }
+
+    /// A part of the schedule that breaks the same rule.
+    fn smaller(&self, schedule: &Schedule, error: &StormError) -> Schedule {
+        let rule = error.rule();
+        let (began, _) = usage();
+        let left = || SECONDS - (usage().0 - began);
+        let tries = AtomicU64::new(0);
+        let go_on = || {
+            let tried = tries.fetch_add(1, Ordering::Relaxed);
+            tried < u64::from(TRIES) && left() > 0.0 && !self.is_over()
+        };
+        let breaks = |schedule: &Schedule| {
+            let run = self.play(schedule, left());
+            run.result.is_err_and(|error| error.rule() == rule)
+        };
+        let mut small = schedule.clone();
+        // What came later is not to blame.
+        if let Some(at) = error.broken().iter().map(|broken| broken.at).min() {
+            let shorter = up_to(schedule, at);
+            if go_on() && breaks(&shorter) {
+                small = shorter;
+            }
+        }
+        let fails = |faults: &[Timed]| {
+            breaks(&Schedule {
+                faults: faults.to_vec(),
+                ..small.clone()
+            })
+        };
+        small.faults = shrink(&small.faults, fails, go_on);
+        // It need not go on for long after the last.
+        let last = small.faults.last().map_or(0, |timed| timed.at);
+        let shorter = up_to(&small, Duration::from_millis(last));
+        if go_on() && breaks(&shorter) {
+            small = shorter;
+        }
+        small
+    }
+}
+
+/// Its part up to a time, and a minute more.
+fn up_to(schedule: &Schedule, time: Duration) -> Schedule {
+    let time = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let mut shorter = schedule.clone();
+    shorter.faults.retain(|timed| timed.at <= time);
+    shorter.lasts = shorter.lasts.min(time.saturating_add(60_000));
+    shorter
 }
 
 fn hours(schedule: &Schedule) -> f64 {

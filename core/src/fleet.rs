@@ -29,6 +29,7 @@ mod identify;
 mod members;
 mod messages;
 mod moving;
+mod patience;
 mod planning;
 mod resharding;
 mod roster;
@@ -47,6 +48,7 @@ pub use self::messages::{
     ShardPlan, ShardReport, ShardStart, ShardTemplate, Shards, ToShard,
 };
 use self::moving::Removal;
+use self::patience::Patience;
 use self::resharding::ReShard;
 use self::roster::{Life, Shard};
 use self::states::Question;
@@ -74,9 +76,7 @@ enum State {
     Running,
     Stopping {
         why: StopReason,
-        give_up_at: Instant,
-        /// That time has been given once already.
-        again: bool,
+        patience: Patience,
     },
     Stopped,
 }
@@ -193,7 +193,7 @@ impl FleetMachine {
             State::Stopped => Wait::Stopped,
             State::Fetching { retry_at } => until(*retry_at),
             State::Running => until(self.next_time()),
-            State::Stopping { give_up_at, .. } => until(Some(*give_up_at)),
+            State::Stopping { patience, .. } => until(Some(patience.end())),
         })
     }
 
@@ -256,7 +256,8 @@ impl FleetMachine {
     }
 
     fn look_at_the_clock(&mut self) {
-        match &self.state {
+        let time = self.stop_patience();
+        match &mut self.state {
             State::Fetching { retry_at: Some(at) } if *at <= self.now => self.ask(),
             State::Running => {
                 self.give_up_removals();
@@ -264,23 +265,12 @@ impl FleetMachine {
                 self.start_the_fallen();
                 self.give_turns();
             }
-            State::Stopping { give_up_at, .. } if *give_up_at <= self.now => self.give_up(),
-            _ => {}
-        }
-    }
-
-    /// Shards that do not report are left behind; but not at once: if the host slept, the fleet may be the
-    /// first to hear that the time has passed.
-    fn give_up(&mut self) {
-        let patience = self.stop_patience();
-        match &mut self.state {
-            State::Stopping {
-                give_up_at, again, ..
-            } if !*again => {
-                *again = true;
-                *give_up_at = self.now + patience;
+            State::Stopping { patience, .. } => {
+                if patience.is_over(self.now, time) {
+                    self.end();
+                }
             }
-            _ => self.end(),
+            _ => {}
         }
     }
 
@@ -288,10 +278,15 @@ impl FleetMachine {
         self.config.template.limits.close_timeout + STOP_PATIENCE
     }
 
+    /// With shards that are told to end now.
+    fn patience(&self) -> Patience {
+        Patience::new(self.now, self.stop_patience())
+    }
+
     fn next_time(&self) -> Option<Instant> {
         let turn = self.turns.as_ref().and_then(IdentifyTurns::next);
         let re_shard = self.re_shard.as_ref().and_then(ReShard::next_time);
-        let removals = self.removals.values().map(Removal::give_up_at);
+        let removals = self.removals.values().map(Removal::patience_ends);
         self.restarts()
             .chain(removals)
             .chain(turn)
@@ -452,8 +447,7 @@ impl FleetMachine {
                 }
                 self.state = State::Stopping {
                     why,
-                    give_up_at: self.now + self.stop_patience(),
-                    again: false,
+                    patience: self.patience(),
                 };
             }
             State::Stopping { .. } | State::Stopped => {}

@@ -8,7 +8,7 @@ use shardwright_core::{
 };
 use shardwright_testkit::scenario::{Effect, Selector, Step, When};
 use shardwright_testkit::server::{Seen, ServerConfig, Target};
-use shardwright_testkit::world::{BotId, BotSpec, Consumer, Gate, Vanish, World};
+use shardwright_testkit::world::{BotId, BotSpec, Consumer, Gate, Taken, Vanish, World};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -226,6 +226,24 @@ fn a_gate_of_its_own_that_fails_now_and_then_lets_all_through() {
             ..
         }
     )));
+    world.check().unwrap();
+}
+
+#[test]
+fn what_a_lost_session_left_goes_with_the_driver_of_its_shard() {
+    let mut world = world(|server| (server.shards, server.rate) = (1, 10.0));
+    let bot = world.start_bot();
+    world.run_until(|world| world.all_live(bot)).unwrap();
+    world.set_consumer(bot, Consumer::Pauses);
+    world.run_for(SECOND * 5).unwrap();
+    world.play(&Target::All, &[Effect::Op9(false.into())]);
+    world.run_for(SECOND).unwrap();
+    world.fell(bot, 0);
+    world.set_consumer(bot, Consumer::AtOnce);
+    world.run_until(|world| world.all_live(bot)).unwrap();
+    world.run_for(MINUTE * 3).unwrap();
+    let lost = |taken: &Taken| matches!(taken.event.notice(), Some(Event::SessionLost { .. }));
+    assert!(world.story(bot).taken.iter().any(lost));
     world.check().unwrap();
 }
 

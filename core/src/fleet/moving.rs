@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
+use super::patience::Patience;
 use super::roster::Life;
 use super::{FleetAction, FleetError, FleetMachine, ToShard};
 use crate::{CommandId, ShardId, ShardState, Stop};
@@ -15,12 +16,12 @@ pub(super) struct Removal {
     open: BTreeSet<ShardId>,
     /// What each goes on from elsewhere; for those that are open, as far as it was known before.
     states: Vec<ShardState>,
-    give_up_at: Instant,
+    patience: Patience,
 }
 
 impl Removal {
-    pub(super) fn give_up_at(&self) -> Instant {
-        self.give_up_at
+    pub(super) fn patience_ends(&self) -> Instant {
+        self.patience.end()
     }
 
     pub(super) fn waits_for(&self, shard: ShardId) -> bool {
@@ -63,7 +64,7 @@ impl FleetMachine {
         let mut removal = Removal {
             open: BTreeSet::new(),
             states: Vec::new(),
-            give_up_at: self.now + self.stop_patience() * 2,
+            patience: self.patience(),
         };
         for state in states {
             let shard = state.shard;
@@ -109,17 +110,20 @@ impl FleetMachine {
     }
 
     pub(super) fn give_up_removals(&mut self) {
-        let now = self.now;
-        let late: Vec<ShardId> = self
-            .removals
-            .values()
-            .filter(|removal| removal.give_up_at <= now)
-            .flat_map(|removal| removal.open.iter().copied())
-            .collect();
+        let (now, time) = (self.now, self.stop_patience());
+        let mut late = BTreeSet::new();
+        for removal in self.removals.values_mut() {
+            if removal.patience.is_over(now, time) {
+                late.append(&mut removal.open);
+            }
+        }
+        if late.is_empty() {
+            return;
+        }
         for shard in late {
             self.discharge(shard);
         }
-        self.answer_removals(|removal| removal.give_up_at <= now);
+        self.answer_removals(|removal| removal.open.is_empty());
     }
 
     pub(super) fn answer_removals(&mut self, which: impl Fn(&Removal) -> bool) {

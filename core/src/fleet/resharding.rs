@@ -21,6 +21,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::identify::BETWEEN;
+use super::patience::Patience;
 use super::roster::Shard;
 use super::{
     ABSURD_TOTAL, Event, FleetAction, FleetError, FleetMachine, ReShardPolicy, ShardPlan, ToShard,
@@ -57,7 +58,7 @@ enum Phase {
     Emptying {
         total: u32,
         old: BTreeSet<ShardId>,
-        give_up_at: Instant,
+        patience: Patience,
     },
     Building {
         total: u32,
@@ -66,7 +67,7 @@ enum Phase {
     /// The new layout has taken over; the old shards end.
     Leaving {
         old: BTreeSet<ShardId>,
-        give_up_at: Instant,
+        patience: Patience,
     },
 }
 
@@ -89,8 +90,8 @@ impl ReShard {
             Phase::Fetching { retry_at } => *retry_at,
             Phase::Waiting { until } => Some(*until),
             Phase::Building { deadline, .. } => Some(*deadline),
-            Phase::Emptying { give_up_at, .. } | Phase::Leaving { give_up_at, .. } => {
-                Some(*give_up_at)
+            Phase::Emptying { patience, .. } | Phase::Leaving { patience, .. } => {
+                Some(patience.end())
             }
         }
     }
@@ -224,12 +225,12 @@ impl FleetMachine {
     fn empty(&mut self, total: u32) {
         self.say_re_shard(total);
         let old = self.end_shards(|shard| !shard.coming);
-        let give_up_at = self.now + self.stop_patience() * 2;
+        let patience = self.patience();
         if let Some(re_shard) = &mut self.re_shard {
             re_shard.phase = Phase::Emptying {
                 total,
                 old,
-                give_up_at,
+                patience,
             };
         }
         self.go_on_when_empty();
@@ -284,9 +285,9 @@ impl FleetMachine {
         let old = self.end_shards(|shard| !shard.coming);
         self.let_the_coming_in();
         self.total = total;
-        let give_up_at = self.now + self.stop_patience() * 2;
+        let patience = self.patience();
         let asked = self.re_shard.as_mut().and_then(|re_shard| {
-            re_shard.phase = Phase::Leaving { old, give_up_at };
+            re_shard.phase = Phase::Leaving { old, patience };
             re_shard.asked.take()
         });
         self.answer_re_shard(asked, Ok(()));
@@ -355,7 +356,7 @@ impl FleetMachine {
 
     /// What the passing of time does to a re-shard.
     pub(super) fn go_on_re_sharding(&mut self) {
-        let now = self.now;
+        let (now, time) = (self.now, self.stop_patience());
         let Some(re_shard) = &mut self.re_shard else {
             return;
         };
@@ -371,12 +372,10 @@ impl FleetMachine {
             Phase::Building { deadline, .. } if *deadline <= now => {
                 self.fail_re_shard(FleetError::TimedOut);
             }
-            Phase::Emptying {
-                old, give_up_at, ..
-            }
-            | Phase::Leaving { old, give_up_at }
-                if *give_up_at <= now =>
-            {
+            Phase::Emptying { old, patience, .. } | Phase::Leaving { old, patience } => {
+                if !patience.is_over(now, time) {
+                    return;
+                }
                 for shard in std::mem::take(old) {
                     self.discharge(shard);
                 }
@@ -402,12 +401,12 @@ impl FleetMachine {
         if let Phase::Building { .. } = re_shard.phase {
             self.out.push_back(FleetAction::AbandonSwap);
             let open = self.end_shards(|shard| shard.coming);
-            let give_up_at = self.now + self.stop_patience() * 2;
+            let patience = self.patience();
             if !open.is_empty() {
                 self.re_shard = Some(ReShard {
                     phase: Phase::Leaving {
                         old: open,
-                        give_up_at,
+                        patience,
                     },
                     fetch: re_shard.fetch,
                     wanted: None,

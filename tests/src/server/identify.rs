@@ -178,6 +178,10 @@ impl ServerMachine {
         let echoed = identify.shard.as_ref().map(|_| shard);
         let ready = bodies::ready(&self.config, &id_text, echoed, &guilds);
         self.push(key, "READY", &ready);
+        if let Some(url) = &self.config.ready_resume_url {
+            let (session, url) = (id_text.clone(), url.as_str().unwrap_or_default().to_owned());
+            self.note(Some(id), Seen::Misnamed { session, url });
+        }
         if self.config.send_guilds && intents::pass(granted, "GUILD_CREATE") {
             for guild in guilds {
                 let body = bodies::guild_create(&self.config, guild);

@@ -63,6 +63,13 @@ pub enum Seen {
         /// The new session.
         session: String,
     },
+    /// READY names another address for resumes than there is.
+    Misnamed {
+        /// The new session.
+        session: String,
+        /// The address; empty if it is no text.
+        url: String,
+    },
     /// RESUMED was sent.
     Resumed {
         /// The session.

@@ -111,7 +111,7 @@ impl Dice {
     }
 
     fn more_effects(&mut self) -> Vec<Effect> {
-        match self.rng.below(12) {
+        match self.rng.below(13) {
             0 => vec![Effect::Op1("absent".into()), Effect::Ping(4)],
             1 => {
                 let kinds = [Damage::BadUtf8, Damage::Unfinished, Damage::NoSuffix];
@@ -137,7 +137,13 @@ impl Dice {
             7 => vec![Effect::Deaf, Effect::Wait(30_000), Effect::Recover],
             8 => vec![Effect::Hang],
             9 => vec![Effect::Ack(2)],
-            10 => vec![Effect::Text(r#"{"op":99,"d":null}"#.to_owned())],
+            // READY's own number: it must be taken for an old one.
+            10 => vec![Effect::Dispatch {
+                t: "MESSAGE_CREATE".to_owned(),
+                d: json!({"content": "again?"}),
+                s: Some(json!(1)),
+            }],
+            11 => vec![Effect::Text(r#"{"op":99,"d":null}"#.to_owned())],
             _ => vec![Effect::Dispatch {
                 t: "A_NAME_OF_TOMORROW".to_owned(),
                 d: json!({"nick": "ü"}),
@@ -146,11 +152,21 @@ impl Dice {
         }
     }
 
-    /// The next connections meet something: no answer, a slow one, a refusal.
+    /// The next connections meet something: no answer, a slow one, a refusal, an absurd Hello.
     fn step(&mut self, on: On) -> Fault {
         let moments = [When::Dialled, When::Opened, When::Identify, When::Resume];
         let when = self.one_of(&moments);
         let effect = match self.rng.below(3) {
+            _ if when == When::Opened && self.coin() => Effect::Hello(self.one_of(&[
+                json!(0),
+                json!(1),
+                json!(40),
+                json!(-41_250),
+                json!(0.5),
+                json!(1e15),
+                json!(null),
+                json!("41250"),
+            ])),
             0 => Effect::Hang,
             1 if when == When::Dialled => Effect::Refuse {
                 status: self.one_of(&[429, 500, 503]),
@@ -159,16 +175,19 @@ impl Dice {
             },
             _ => Effect::WaitUpTo(30_000),
         };
+        let instead = matches!(effect, Effect::Hello(_));
         let times = 1 + self.rng.below(3) as u32;
+        let mut step = Step::new(when, [effect]).times(times);
+        step.instead = instead;
         Fault::Step {
-            step: Step::new(when, [effect]).times(times),
+            step,
             then_fin: Some(on),
         }
     }
 
     /// What happens to the bot as a whole.
     pub(super) fn of_bot(&mut self) -> Fault {
-        match self.rng.below(35) {
+        match self.rng.below(37) {
             0 => Fault::Play {
                 on: On::All,
                 effects: self.effects(),
@@ -257,6 +276,22 @@ impl Dice {
                 shard: self.shard(),
                 code: self.one_of(&[4004, 4010, 4011, 4012, 4013, 4014]),
                 down: 1000 + self.up_to(200),
+            },
+            34 => Fault::Play {
+                on: On::All,
+                effects: vec![Effect::InvalidateAll],
+            },
+            35 => Fault::ResumeUrl {
+                url: self.one_of(&[
+                    json!("ws://gone.invalid"),
+                    json!("ws://gone.invalid"),
+                    json!("not an address"),
+                    json!("http://gateway.invalid"),
+                    json!(""),
+                    json!(null),
+                    json!("absent"),
+                ]),
+                lasts: self.up_to(600),
             },
             _ => self.step(On::All),
         }

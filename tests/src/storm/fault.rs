@@ -1,6 +1,7 @@
 //! What can go wrong in a storm, as data.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::scenario::{Effect, Ending, Listener, Step};
 use crate::world::{DialFate, HostClock, Vanish, Way};
@@ -83,6 +84,13 @@ pub enum Fault {
     },
     /// Nothing is there: lines are reset, dials and requests fail.
     Outage {
+        /// For how long.
+        lasts: u64,
+    },
+    /// READY names another address for resumes than there is: a dead one, or none at all.
+    ResumeUrl {
+        /// What it names; `"absent"`: it names none.
+        url: Value,
         /// For how long.
         lasts: u64,
     },
@@ -217,6 +225,9 @@ impl Fault {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Play { effects, .. } => effects.first().map_or("nothing", effect_kind),
+            Self::Step { step, .. } if matches!(*step.effects, [Effect::Hello(_)]) => {
+                "absurd Hello"
+            }
             Self::Step { .. } => "slow or hung answer",
             Self::Fatal { .. } => "fatal close code",
             Self::Backlog { .. } => "backlog",
@@ -224,6 +235,7 @@ impl Fault {
             Self::LateClose { .. } => "late close",
             Self::RollingRestart { .. } => "rolling restart",
             Self::Outage { .. } => "outage",
+            Self::ResumeUrl { .. } => "wrong address for resumes",
             Self::Width { .. } => "max_concurrency",
             Self::Stall { .. } => "stalled line",
             Self::Reset { .. } => "reset on the way",
@@ -262,7 +274,7 @@ fn effect_kind(effect: &Effect) -> &'static str {
     match effect {
         Effect::Op1(_) => "op 1",
         Effect::Op7 => "op 7",
-        Effect::Op9(body) if body == &serde_json::Value::Bool(true) => "op 9 true",
+        Effect::Op9(body) if body == &Value::Bool(true) => "op 9 true",
         Effect::Op9(_) => "op 9 false",
         Effect::Hello(_) => "second Hello",
         Effect::Ack(_) => "stray op 11",

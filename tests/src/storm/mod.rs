@@ -28,6 +28,7 @@ mod setup;
 pub mod shrink;
 #[cfg(test)]
 mod tests;
+mod weather;
 
 use std::time::Duration;
 

@@ -6,19 +6,14 @@ use std::time::Duration;
 use shardwright_core::{Command, ShardFilter, ShardState, Shards, StatusUpdate, Stop};
 
 use super::report::Report;
-use super::setup::BIG;
-use super::{Fault, On, Schedule, Timed};
-use crate::scenario::{Effect, Listener, ListenerMode};
-use crate::server::Target;
+use super::{Fault, Schedule, Timed};
 use crate::world::invariants::Broken;
-use crate::world::{BotId, BotSpec, Consumer, DialFate, Saved, Vanish, Way, World, WorldError};
+use crate::world::{BotId, BotSpec, Consumer, Saved, Vanish, World, WorldError};
 
 /// How many lines of transcript an error shows.
 const TAIL: usize = 60;
 /// How often whoever watches is asked.
 const SLICE: Duration = Duration::from_secs(10);
-/// Steps that nothing has set off yet cost time at each message.
-const STEPS: usize = 16;
 /// The longest way back of a small bot.
 const RECOVERY: Duration = Duration::from_secs(35 * 60);
 
@@ -81,6 +76,7 @@ pub(super) enum Then {
     Crash(Vanish),
     NetworkSteady,
     Host { number: u32, of: u32, down: u64 },
+    ResumeUrlRight,
     StartAgain,
 }
 
@@ -99,7 +95,7 @@ type Watch<'s> = Box<dyn FnMut(Glance) -> bool + 's>;
 
 /// A world, its running bot, and what a restart would begin with.
 pub struct Storm<'s> {
-    schedule: &'s Schedule,
+    pub(super) schedule: &'s Schedule,
     pub(super) world: World,
     pub(super) bot: BotId,
     pub(super) spec: BotSpec,
@@ -215,6 +211,7 @@ impl<'s> Storm<'s> {
             .any(|then| matches!(then, Then::StartAgain));
         self.agenda.clear();
         self.world.set_network(self.schedule.setup.network());
+        self.name_resume_url(None);
         self.call_home()?;
         if again || self.world.ended(self.bot) {
             self.hand_over()?;
@@ -233,9 +230,10 @@ impl<'s> Storm<'s> {
 
     /// How long all shards may need to identify.
     fn turns(&self) -> Duration {
-        let shards = self.world.present(self.bot).count() as u64;
-        let minutes = 2 * shards / self.schedule.setup.turns_a_minute();
-        Duration::from_secs(60 * minutes)
+        let shards = self.world.present(self.bot).count() as u32;
+        let config = self.world.server().config();
+        let width = u32::try_from(config.max_concurrency.max(1)).unwrap_or(u32::MAX);
+        2 * config.identify_pause * (shards / width)
     }
 
     pub(super) fn later(&mut self, after: u64, then: Then) {
@@ -364,6 +362,7 @@ impl<'s> Storm<'s> {
             Then::Crash(how) => return self.crash(how, 5000, true),
             Then::NetworkSteady => self.world.set_network(self.schedule.setup.network()),
             Then::Host { number, of, down } => self.restart_host(number, of, down),
+            Then::ResumeUrlRight => self.name_resume_url(None),
             Then::StartAgain => return self.hand_over(),
         }
         Ok(())
@@ -413,108 +412,6 @@ impl<'s> Storm<'s> {
             _ => self.from_outside(fault),
         }
         Ok(())
-    }
-
-    /// What the server and the network do.
-    fn from_outside(&mut self, fault: &Fault) {
-        let bot = self.bot;
-        match *fault {
-            Fault::Play { on, ref effects } => self.play(on, effects),
-            Fault::Step { ref step, then_fin } => {
-                if self.world.server().unspent_steps() < STEPS {
-                    self.world
-                        .with_server(|server, _| server.add_step(step.clone()));
-                }
-                if let Some(on) = then_fin {
-                    self.play(on, &[Effect::Fin]);
-                }
-            }
-            Fault::Fatal { shard, code, down } => {
-                self.play(On::Shard(shard), &[Effect::Close(Some(code))]);
-                self.later(down, Then::StartAgain);
-            }
-            Fault::Backlog { on, events } => {
-                self.play(on, &[Effect::Events(events), Effect::Rst]);
-            }
-            Fault::Flood { on, events } => {
-                if let Some(target) = self.target(on) {
-                    self.world.flood(&target, events);
-                }
-            }
-            Fault::LateClose { shard, late, code } => {
-                self.world.stall(bot, shard, Way::ToServer, Some(ms(late)));
-                let effects = [Effect::Op7, Effect::Wait(late), Effect::Close(Some(code))];
-                self.play(On::Shard(shard), &effects);
-            }
-            Fault::RollingRestart { hosts, every, down } => {
-                for number in 0..hosts {
-                    let of = hosts;
-                    self.later(every * u64::from(number), Then::Host { number, of, down });
-                }
-            }
-            Fault::Outage { lasts } => {
-                self.world.dials(None, DialFate::Unreachable, ms(lasts));
-                self.world.no_rest(ms(lasts));
-                self.play(On::All, &[Effect::Rst]);
-            }
-            Fault::Stall { shard, way, lasts } => {
-                self.world.stall(bot, shard, way, lasts.map(ms));
-            }
-            Fault::Reset { shard } => self.world.reset(bot, shard),
-            Fault::Cut {
-                shard,
-                way,
-                after,
-                then,
-            } => self.world.cut(bot, shard, way, after, then),
-            Fault::Partition { lasts } => self.world.partition(ms(lasts)),
-            Fault::Dials { to, fate, lasts } => self.world.dials(to, fate, ms(lasts)),
-            Fault::NoRest { lasts } => self.world.no_rest(ms(lasts)),
-            Fault::Slow {
-                latency,
-                jitter,
-                lasts,
-            } => {
-                let mut network = self.world.network().clone();
-                (network.latency, network.jitter) = (ms(latency), ms(jitter));
-                self.world.set_network(network);
-                self.later(lasts, Then::NetworkSteady);
-            }
-            _ => {}
-        }
-    }
-
-    /// Whom the server names so. In a big world nobody is searched for.
-    fn target(&self, on: On) -> Option<Target> {
-        match on {
-            On::All => Some(Target::All),
-            On::Shard(shard) if self.schedule.setup.shards > BIG => {
-                self.world.line(self.bot, shard).map(Target::Conn)
-            }
-            On::Shard(shard) => Some(Target::Number(u64::from(shard))),
-        }
-    }
-
-    fn play(&mut self, on: On, effects: &[Effect]) {
-        if let Some(target) = self.target(on) {
-            self.world.play(&target, effects);
-        }
-    }
-
-    fn restart_host(&mut self, number: u32, of: u32, down: u64) {
-        let closed = Effect::Listener {
-            which: Listener::Resume,
-            mode: ListenerMode::Closed,
-            ms: Some(down),
-        };
-        self.world.play(&Target::Session(String::new()), &[closed]);
-        let shards: Vec<_> = self.world.present(self.bot).collect();
-        let farewell = [Effect::Op7, Effect::Wait(2000), Effect::Close(Some(1001))];
-        for shard in shards {
-            if shard.number() % of.max(1) == number {
-                self.play(On::Shard(shard.number()), &farewell);
-            }
-        }
     }
 }
 

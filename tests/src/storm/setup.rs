@@ -38,6 +38,10 @@ pub struct Setup {
     pub starts: u64,
     /// The length of a window.
     pub window: u64,
+    /// What others have left of the session starts of the first window.
+    pub left: u64,
+    /// How long that window lasts.
+    pub renewed_in: u64,
     /// Between beats.
     pub heartbeat_interval: u64,
     /// How long a session without a connection lives.
@@ -84,6 +88,14 @@ impl Setup {
         let tight = !big && !calm && rng.below(3) == 0;
         let day = 86_400_000;
         let many = u64::from(shards);
+        // 1000 a day, or 2000 and five for each thousand guilds.
+        let starts = match (tight, big) {
+            (true, _) => 40,
+            (_, false) => 1000,
+            (_, true) => (5 * many).max(2000),
+        };
+        let window = if tight { 1_200_000 } else { day };
+        let short = rng.below(4) == 0;
         Self {
             dice: rng.next_u64(),
             shards,
@@ -102,13 +114,11 @@ impl Setup {
                 17..=2000 => 16,
                 _ => 64,
             },
-            // 1000 a day, or 2000 and five for each thousand guilds.
-            starts: match (tight, big) {
-                (true, _) => 40,
-                (_, false) => 1000,
-                (_, true) => (5 * many).max(2000),
-            },
-            window: if tight { 1_200_000 } else { day },
+            starts,
+            window,
+            // Too few for all shards, as after another deployment.
+            left: if short { rng.below(many) } else { starts },
+            renewed_in: if short { rng.below(1_200_000) } else { window },
             heartbeat_interval: if big {
                 41_250
             } else {
@@ -185,8 +195,9 @@ impl Setup {
                 server.guilds_per_shard = if self.shards > BIG { 1 } else { 2 };
                 server.members_per_guild = server.guilds_per_shard;
                 let window = Duration::from_millis(self.window);
-                (server.total, server.remaining) = (self.starts, self.starts);
-                (server.window, server.reset_after) = (window, window);
+                (server.total, server.remaining) = (self.starts, self.left.min(self.starts));
+                server.window = window;
+                server.reset_after = Duration::from_millis(self.renewed_in);
             })
             .build()
     }
@@ -206,10 +217,5 @@ impl Setup {
         });
         spec.stores = self.stores;
         spec
-    }
-
-    /// How many sessions can begin in a minute.
-    pub(super) fn turns_a_minute(&self) -> u64 {
-        12 * self.max_concurrency.max(1)
     }
 }

@@ -178,6 +178,12 @@ impl Life {
             let_go: None,
         }
     }
+
+    /// Whether nobody has ended it, and nothing.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.told.is_none() && self.fell.is_none() && self.let_go.is_none()
+    }
 }
 
 /// From when to when; without an end it lasts.

@@ -160,6 +160,26 @@ fn before_the_start_and_after_the_end_nothing_can_be_changed() {
 }
 
 #[test]
+fn a_shard_that_slept_with_the_host_goes_with_its_session() {
+    let mut world = World::new(ShardPlan::Total(2), limit(1000, 3600, 16), 2);
+    world.stubborn = vec![0];
+    world.tell(FleetInput::Start);
+    let zero = shard(0, 2);
+    world.tell(remove(1, ShardFilter::from(zero)));
+    for _ in 0..2 {
+        world.now += Duration::from_secs(300);
+        world.tell(FleetInput::Tick);
+    }
+    assert!(world.states.is_empty());
+    let last = ShardState {
+        seq: Some(99),
+        ..session_of(zero)
+    };
+    world.tell(stopped_with(last.clone()));
+    assert_eq!(world.states, [(1, vec![last])]);
+}
+
+#[test]
 fn a_driver_that_vanishes_while_it_is_removed_does_not_come_back() {
     let mut world = World::new(ShardPlan::Total(2), limit(1000, 3600, 16), 2);
     world.stubborn = vec![0];

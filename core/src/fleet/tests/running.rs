@@ -180,10 +180,12 @@ fn shards_that_slept_with_the_host_are_not_given_up_when_it_wakes() {
     let mut world = started(ShardPlan::Total(2), limit(1000, 3600, 16));
     world.stubborn = (0..100).collect();
     world.tell(FleetInput::Stop(Stop::Keep));
-    // The host sleeps: the fleet is the first to hear that time has passed.
-    world.now += Duration::from_millis(6_001);
-    world.tell(FleetInput::Tick);
-    assert!(world.stops().is_empty());
+    // The host sleeps, and again: the fleet is the first to hear that time has passed.
+    for slept in [6_001, 60_000, 7_000] {
+        world.now += Duration::from_millis(slept);
+        world.tell(FleetInput::Tick);
+        assert!(world.stops().is_empty());
+    }
     let state = ShardState {
         session_id: Some("kept".to_owned()),
         seq: Some(7),
@@ -198,11 +200,25 @@ fn shards_that_slept_with_the_host_are_not_given_up_when_it_wakes() {
         report,
     });
     // It waits once more, not for ever.
-    world.now += Duration::from_secs(60);
+    world.now += Duration::from_secs(6);
     world.tell(FleetInput::Tick);
     assert!(
         matches!(world.events.last(), Some((_, Event::Stopped { states, .. })) if states[0] == state)
     );
+}
+
+#[test]
+fn a_stop_ends_on_a_host_that_is_never_on_time() {
+    let mut world = started(ShardPlan::Total(2), limit(1000, 3600, 16));
+    world.stubborn = (0..100).collect();
+    world.tell(FleetInput::Stop(Stop::Keep));
+    let mut ticks = 0;
+    while world.stops().is_empty() {
+        world.now += Duration::from_secs(60);
+        world.tell(FleetInput::Tick);
+        ticks += 1;
+    }
+    assert_eq!(ticks, 10);
 }
 
 #[test]

@@ -203,11 +203,12 @@ impl Reader<'_> {
                 let Some(name) = reading.names.get(session).cloned() else {
                     return;
                 };
-                // Told to stop, a runtime withdraws what was not taken.
-                let bot = self.evidence.bots[owner.0];
-                let told = self.evidence.life(owner).and_then(|life| life.told);
-                let mut told = bot.stop.into_iter().chain(told);
-                if !told.any(|(asked, _)| asked <= taken.at) {
+                // A runtime withdraws what was not taken of a shard that is told to stop, or fell.
+                let (bot, life) = (self.evidence.bots[owner.0], self.evidence.life(owner));
+                let told = bot.stop.into_iter().chain(life.and_then(|life| life.told));
+                let fell = life.and_then(|life| life.fell.as_ref());
+                let mut ends = told.map(|(at, _)| at).chain(fell.map(|(at, _)| *at));
+                if !ends.any(|at| at <= taken.at) {
                     self.whole_up_to(&name, owner, *session, *last_seq, taken.at, broken);
                 }
             }

@@ -81,6 +81,7 @@ fn addresses(evidence: &Evidence<'_>, broken: &mut Vec<Broken>) {
     }
     let mut came_in = BTreeMap::<ConnId, Listener>::new();
     let mut live = BTreeMap::<_, Duration>::new();
+    let mut named = BTreeMap::<&str, &str>::new();
     let owners = evidence.by_owner();
     let reached = evidence.reached();
     for entry in evidence.log {
@@ -100,9 +101,15 @@ fn addresses(evidence: &Evidence<'_>, broken: &mut Vec<Broken>) {
                 let what = format!("line {}: an Identify on the address for resumes", conn.0);
                 breach(broken, 7, entry.at, what);
             }
-            Seen::Resume { .. } if came_in.get(&conn) == Some(&Listener::Main) => {
+            Seen::Misnamed { session, url } => {
+                named.insert(session, url);
+            }
+            Seen::Resume { session, .. } if came_in.get(&conn) == Some(&Listener::Main) => {
                 let bot = evidence.bots[line.bot.0];
-                if config.ready_resume_url.is_some() || bot.stays_on_host {
+                let host = named.get(session.as_str()).copied();
+                let host = host.unwrap_or(&config.resume_url);
+                // What is no address, or this one, need not be tried first.
+                if bot.stays_on_host || !host.starts_with("ws") || config.main_url == host {
                     continue;
                 }
                 let since = live.get(&owner).copied();
@@ -117,7 +124,7 @@ fn addresses(evidence: &Evidence<'_>, broken: &mut Vec<Broken>) {
                 });
                 let tried = dials[begin.min(end)..end]
                     .iter()
-                    .filter(|other| other.url.starts_with(&config.resume_url))
+                    .filter(|other| other.url.starts_with(host))
                     .count();
                 if tried < TRIES {
                     let what = format!(

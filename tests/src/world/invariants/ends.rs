@@ -99,7 +99,8 @@ fn recovery(evidence: &Evidence<'_>, broken: &mut Vec<Broken>) {
             continue;
         }
         // All may have to identify anew, each in its turn, and once more.
-        let turns = bot.lives.len() as u64 / evidence.config.max_concurrency.max(1);
+        let living = bot.lives.iter().filter(|life| life.is_on()).count() as u64;
+        let turns = living / evidence.config.max_concurrency.max(1);
         let by = calm
             + RECOVERY
             + 2 * evidence.config.identify_pause * u32::try_from(turns).unwrap_or(u32::MAX);

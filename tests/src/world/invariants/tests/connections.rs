@@ -121,6 +121,14 @@ fn rule_5_all_are_up_in_bounded_time() {
             it.ready(s(11), 1, "one");
         }
         assert_eq!(it.broken(), broken);
+        // Those that are up at one time take turns, and no others: 10 s each are more than is left.
+        for (over, broken) in [(true, broken), (false, &[])] {
+            let mut life = Life::new(ShardId::SINGLE, s(0), None);
+            it.bot().lives = vec![life.clone()];
+            life.told = over.then_some((s(40), Stop::Keep));
+            it.bot().lives.extend(vec![life; 1000]);
+            assert_eq!(it.broken(), broken);
+        }
     }
 }
 
@@ -192,6 +200,42 @@ fn rule_7_resumes_where_ready_said() {
             },
         );
         assert_eq!(it.broken(), broken);
+    }
+}
+
+#[test]
+fn rule_7_what_ready_says_wrong_is_tried_if_it_is_an_address() {
+    for (url, tries, broken) in [
+        ("ws://gone.invalid", 3, &[][..]),
+        ("ws://gone.invalid", 2, &[7]),
+        ("nonsense", 0, &[]),
+    ] {
+        let mut it = Doctored::new();
+        let first = it.open(s(1), MAIN);
+        let session = || "one".to_owned();
+        let (named, resume) = (url.to_owned(), Some(1));
+        it.log(
+            s(1),
+            first,
+            Seen::Misnamed {
+                session: session(),
+                url: named,
+            },
+        );
+        it.ready(s(1), first, "one");
+        (0..tries).for_each(|n| {
+            it.dial(s(10 * n + 10), &format!("{url}/?v=10&encoding=json"));
+        });
+        let last = it.open(s(100), MAIN);
+        it.log(
+            s(100),
+            last,
+            Seen::Resume {
+                session: session(),
+                seq: resume,
+            },
+        );
+        assert_eq!(it.broken(), broken, "{url}");
     }
 }
 
