@@ -124,3 +124,17 @@ fn a_machine_that_was_not_started_waits_for_its_start() {
     assert!(play.done.is_empty());
     assert_eq!(play.phase(), Phase::Idle);
 }
+
+#[test]
+fn a_frame_that_was_not_looked_at_is_still_to_drain() {
+    let mut play = Play::up();
+    let conn = play.conn();
+    let frame = play::text_frame(&play::dispatch_text(2, "X"));
+    play.handle(Input::Received { conn, frame });
+    assert_eq!(
+        play.machine.handle(play.now, Input::Tick { wall: None }),
+        Err(Misuse::OutputPending)
+    );
+    play.drain();
+    assert_eq!(play.seqs(), [1, 2]);
+}
