@@ -481,7 +481,7 @@ proptest! {
 
 #[test]
 fn taking_one_payload_leaves_the_next_of_the_same_message() {
-    let (one, two) = (repeated(200_000), repeated(90_000));
+    let (one, two) = (repeated(300_000), repeated(90_000));
     let mut server = ZlibServer::new();
     let mut message = server.payload(&one);
     message.extend(server.payload(&two));
@@ -523,4 +523,18 @@ fn the_memory_of_messages_is_counted_before_and_after_they_are_looked_at() {
         assert_eq!(decoder.advance(), Ok(false));
         assert_eq!(decoder.memory(), idle);
     }
+}
+
+#[test]
+fn the_limit_is_for_what_comes_in_too() {
+    // Stored as it is, so a little longer than its text.
+    let message = ZlibServer::with_level(0).payload(repeated(5000));
+    let read = |limit| {
+        let mut decoder = FrameDecoder::new(DecoderMode::ZlibStream, limit);
+        feed(&mut decoder, binary(message.clone())).map(|payloads| payloads.len())
+    };
+    assert_eq!(read(message.len()), Ok(1));
+    let limit = message.len() - 1;
+    let what = TooLarge::Compressed;
+    assert_eq!(read(limit), Err(DecodeError::TooLarge { limit, what }));
 }

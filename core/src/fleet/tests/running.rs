@@ -490,3 +490,15 @@ fn a_start_tells_how_many_shards_run_here_of_how_many() {
         }
     )));
 }
+
+#[test]
+fn a_first_fetch_that_fails_is_repeated_after_a_pause() {
+    let mut world = World::new(ShardPlan::Recommended, limit(1000, 3600, 16), 1);
+    world.faults = vec![FetchFault::network("down")];
+    world.tell(FleetInput::Start);
+    world.tell(FleetInput::Tick);
+    assert_eq!(world.story(), ["0 fetch"]);
+    world.pass(Duration::from_secs(60));
+    assert!(world.all_connected_at().is_some());
+    assert!(world.stops().is_empty());
+}
