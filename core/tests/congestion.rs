@@ -66,7 +66,7 @@ fn a_close_that_is_never_answered_is_cut_off_and_the_shard_parks() {
     assert!(
         play.done
             .iter()
-            .any(|(at, did)| { *at == secs(10) && matches!(did, play::Did::Abort(1)) })
+            .any(|(at, did)| { *at == secs(10) && matches!(did, Did::Abort(1)) })
     );
     assert_eq!(play.dials().len(), 1);
 }

@@ -2,7 +2,7 @@
 
 mod play;
 
-use play::{Play, beat, resume};
+use play::{Play, beat, dispatch_text, resume, text_frame};
 use shardwright_core::{Action, EventId, Input, Misuse, Phase, ShardId, Stop, Wait, WaitFor};
 
 #[test]
@@ -129,7 +129,7 @@ fn a_machine_that_was_not_started_waits_for_its_start() {
 fn a_frame_that_was_not_looked_at_is_still_to_drain() {
     let mut play = Play::up();
     let conn = play.conn();
-    let frame = play::text_frame(&play::dispatch_text(2, "X"));
+    let frame = text_frame(&dispatch_text(2, "X"));
     play.handle(Input::Received { conn, frame });
     assert_eq!(
         play.machine.handle(play.now, Input::Tick { wall: None }),
