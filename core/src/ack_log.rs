@@ -87,6 +87,34 @@ mod tests {
     }
 
     #[test]
+    fn a_run_of_filtered_events_takes_the_room_of_one() {
+        let mut log = AckLog::new(1);
+        log.delivered(2);
+        (3..100_000).for_each(|seq| log.filtered(seq));
+        assert_eq!(log.filtered.len(), 1);
+        log.acknowledge(2);
+        assert_eq!(log.acknowledged(), 99_999);
+    }
+
+    #[test]
+    fn too_many_runs_are_forgotten_from_the_oldest_on() {
+        let mut log = AckLog::new(0);
+        // Odd ones are delivered, even ones filtered: a run each.
+        for seq in 1..=20_000 {
+            if seq % 2 == 1 {
+                log.delivered(seq);
+            } else {
+                log.filtered(seq);
+            }
+        }
+        assert_eq!(log.filtered.len(), AckLog::RUNS);
+        log.acknowledge(1);
+        assert_eq!(log.acknowledged(), 1, "a little less than could be");
+        log.acknowledge(19_999);
+        assert_eq!(log.acknowledged(), 20_000);
+    }
+
+    #[test]
     fn an_acknowledgement_never_goes_back() {
         let mut log = AckLog::new(10);
         log.delivered(11);

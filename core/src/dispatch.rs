@@ -154,3 +154,35 @@ impl DispatchHeader {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ShardId;
+
+    fn event(text: &str) -> Dispatch<'static> {
+        let header = DispatchHeader::of(&Envelope::scan(text.as_bytes()).unwrap());
+        let id = EventId {
+            shard: ShardId::new(0, 1).unwrap(),
+            session: 1,
+            seq: 7,
+        };
+        Dispatch::new(id, header, PayloadBuf::from(Bytes::from(text.to_owned())))
+    }
+
+    #[test]
+    fn an_event_that_is_kept_says_the_same() {
+        for text in [
+            r#"{"t":"TYPING_START","s":7,"op":0,"d":{"a":1}}"#,
+            r#"{"d":{"a":1},"op":0,"s":7,"t":"TYPING_START"}"#,
+            r#"{"op":0,"d":{"a":1},"t":"TYPING_\u0053TART","s":7}"#,
+        ] {
+            for event in [event(text), event(text).into_owned()] {
+                assert_eq!(event.name(), "TYPING_START", "{text}");
+                assert_eq!(event.data(), br#"{"a":1}"#, "{text}");
+                assert_eq!(event.text(), Ok(r#"{"a":1}"#));
+                assert_eq!(event.payload_size(), text.len());
+            }
+        }
+    }
+}

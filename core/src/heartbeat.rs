@@ -152,3 +152,26 @@ impl Heart {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "an origin for virtual time")]
+    fn any_beat_may_wait_four_intervals_for_its_acknowledgement() {
+        let now = Instant::now();
+        let interval = Duration::from_secs(10);
+        let ends = |reading| {
+            let mut heart = Heart::new(now, 10_000, &mut Rng::new(1)).unwrap();
+            heart.extra_beat(now, reading);
+            heart.dispatch();
+            [interval * 4 - Duration::from_millis(1), interval * 4].map(|passed| {
+                heart.postpone(now + passed);
+                heart.judge(now + passed, true)
+            })
+        };
+        assert_eq!(ends(true), [Due::Beat, Due::Dead]);
+        assert_eq!(ends(false), [Due::Beat, Due::Beat], "nothing was read");
+    }
+}

@@ -200,3 +200,18 @@ impl Default for ShardLimits {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_lets_through_what_it_names() {
+        assert!(EventFilter::all().is_all() && EventFilter::all().wants("A"));
+        let some = EventFilter::only(["A"]).and(["B"]);
+        assert!(!some.is_all());
+        assert_eq!(["A", "B", "C"].map(|n| some.wants(n)), [true, true, false]);
+        assert!(EventFilter::all().and(["A"]).is_all());
+        assert!(!EventFilter::only(Vec::<&str>::new()).wants("A"));
+    }
+}

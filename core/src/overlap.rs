@@ -80,3 +80,76 @@ fn hash(event: &Dispatch<'_>) -> u64 {
     event.data().hash(&mut hasher);
     hasher.finish()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dispatch::DispatchHeader;
+    use crate::{Envelope, EventId, PayloadBuf, ShardId};
+
+    fn event(name: &str, body: &str) -> Dispatch<'static> {
+        let text = format!(r#"{{"t":"{name}","s":1,"op":0,"d":{body}}}"#);
+        let header = DispatchHeader::of(&Envelope::scan(text.as_bytes()).unwrap());
+        let id = EventId {
+            shard: ShardId::new(0, 1).unwrap(),
+            session: 1,
+            seq: 1,
+        };
+        Dispatch::new(id, header, PayloadBuf::from(bytes::Bytes::from(text)))
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "an origin for virtual time")]
+    fn now() -> Instant {
+        Instant::now()
+    }
+
+    #[test]
+    fn what_was_delivered_is_matched_as_often_as_it_was() {
+        let now = now();
+        let mut overlap = Overlap::new();
+        let (one, two) = (event("A", "1"), event("A", "2"));
+        assert!(!overlap.matches(now, &one));
+        assert!(overlap.is_empty());
+        for event in [&one, &two, &one] {
+            overlap.delivered(now, event);
+        }
+        assert!(!overlap.is_empty());
+        assert!(!overlap.matches(now, &event("B", "1")), "another name");
+        assert!(!overlap.matches(now, &event("A", "3")), "another body");
+        assert!(overlap.matches(now, &one));
+        assert!(overlap.matches(now, &one));
+        assert!(!overlap.matches(now, &one));
+        assert!(overlap.matches(now, &two));
+        assert!(overlap.is_empty());
+    }
+
+    #[test]
+    fn after_ten_seconds_it_is_forgotten() {
+        let now = now();
+        let mut overlap = Overlap::new();
+        let (one, two) = (event("A", "1"), event("A", "2"));
+        overlap.delivered(now, &one);
+        overlap.delivered(now + Duration::from_secs(1), &two);
+        overlap.delivered(now + Duration::from_secs(2), &one);
+        let later = now + Overlap::WINDOW + Duration::from_millis(1);
+        assert!(overlap.matches(now + Overlap::WINDOW, &one), "the first");
+        assert!(overlap.matches(later, &one), "the second");
+        assert!(!overlap.matches(later, &one));
+        assert!(overlap.matches(later, &two));
+        overlap.delivered(later, &two);
+        assert!(!overlap.matches(later + Duration::from_secs(11), &two));
+        assert!(overlap.is_empty() && overlap.order.is_empty());
+    }
+
+    #[test]
+    fn a_match_uses_up_the_oldest() {
+        let now = now();
+        let mut overlap = Overlap::new();
+        let one = event("A", "1");
+        overlap.delivered(now, &one);
+        overlap.delivered(now + Duration::from_secs(5), &one);
+        assert!(overlap.matches(now + Duration::from_secs(5), &one));
+        // The one that is left is 8 s old; that its twin was older is of no interest.
+        assert!(overlap.matches(now + Duration::from_secs(13), &one));
+    }
+}

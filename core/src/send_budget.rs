@@ -130,6 +130,40 @@ mod tests {
         );
     }
 
+    #[test]
+    fn a_quarter_of_the_budget_is_left_to_commands_however_fast_the_heart_beats() {
+        let start = Instant::now_for_test();
+        let mut budget = SendBudget::default();
+        budget.reserve_for(Duration::from_millis(200));
+        for _ in 0..30 {
+            assert_eq!(budget.command_at(start), start);
+            budget.sent(start, false);
+        }
+        assert!(budget.command_at(start) > start);
+    }
+
+    #[test]
+    fn a_send_counts_until_it_has_left_its_window_and_is_forgotten_then() {
+        let start = Instant::now_for_test();
+        let mut budget = SendBudget::default();
+        for _ in 0..5 {
+            budget.sent(start, true);
+        }
+        for _ in 5..120 {
+            budget.sent(start, false);
+        }
+        let presence_free = start + Duration::from_millis(20_150);
+        let early = presence_free - Duration::from_millis(1);
+        assert_eq!(budget.presence_at(early), presence_free);
+        assert_eq!(budget.presence_at(presence_free), presence_free);
+        let free = start + Duration::from_millis(60_150);
+        let early = free - Duration::from_millis(1);
+        assert_eq!(budget.beat_at(early, 0), free);
+        assert_eq!(budget.beat_at(free, 0), free);
+        let kept = budget.sends.len() + budget.presences.len();
+        assert_eq!(kept, 0, "what has left its window takes no memory");
+    }
+
     /// Tests need one real instant to count from.
     trait Epoch {
         fn now_for_test() -> Self;

@@ -4,7 +4,7 @@ mod play;
 
 use play::{Did, IDENTIFY, MAIN, NULL_BEAT, Play, R1, config, ms, resume, secs};
 use shardwright_core::{
-    Answer, Command, CommandError, Compression, Input, Next, Phase, StatusUpdate,
+    Answer, Command, CommandError, Compression, ConnId, Input, Next, Phase, StatusUpdate, Stop,
 };
 
 fn identifying(seed: u64) -> Play {
@@ -353,4 +353,71 @@ fn a_command_given_during_identify_or_replay_waits_for_its_end() {
     play.resumed(conn, 502);
     assert_eq!(play.all_sent(r#"{"op":31"#).len(), 2);
     assert_eq!(play.answers(2), [Answer::Accepted, Answer::Sent]);
+}
+
+#[test]
+fn our_close_frames_say_why() {
+    fn opened() -> (Play, ConnId) {
+        let mut play = Play::seeded(1);
+        play.ack = false;
+        play.tell(Input::Start);
+        let conn = play.conn();
+        play.open(conn);
+        (play, conn)
+    }
+    fn up() -> (Play, ConnId) {
+        let mut play = Play::up();
+        play.ack = false;
+        let conn = play.conn();
+        (play, conn)
+    }
+    let mut said = Vec::new();
+    let mut end = |mut play: Play| {
+        play.pass(secs(200));
+        said.push(play.reasons[0]);
+    };
+    let (mut play, conn) = up();
+    play.op7(conn);
+    end(play);
+    let (mut play, conn) = up();
+    play.op9(conn, "true");
+    end(play);
+    let (play, _) = up();
+    end(play);
+    let (play, _) = opened();
+    end(play);
+    let (mut play, conn) = opened();
+    play.hello(conn, 0);
+    end(play);
+    let (mut play, conn) = opened();
+    play.hello(conn, 600_000);
+    end(play);
+    let (mut play, conn) = up();
+    play.fin(conn);
+    play.reconnect(600_000);
+    end(play);
+    let (mut play, conn) = up();
+    play.text(conn, "{");
+    end(play);
+    let (mut play, _) = up();
+    play.tell(Input::Congested(true));
+    end(play);
+    let (mut play, _) = up();
+    play.stop(Stop::Keep);
+    end(play);
+    assert_eq!(
+        said,
+        [
+            "reconnecting as asked",
+            "session invalid",
+            "no heartbeat acknowledgement",
+            "no hello",
+            "heartbeat interval out of range",
+            "no ready",
+            "no resumed",
+            "undecodable payload",
+            "will resume",
+            "stopped",
+        ]
+    );
 }

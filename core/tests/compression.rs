@@ -384,3 +384,42 @@ fn several_payloads_in_one_message_are_taken_in_order_up_to_the_one_that_ends_it
     play.binary(second, ZlibServer::new().payload(HELLO));
     assert_eq!(play.sent(second), [resume("A", 3)]);
 }
+
+#[test]
+fn an_opening_that_is_told_again_loses_nothing_of_the_stream() {
+    let mut server = ZlibServer::new();
+    let mut play = up(zlib_play(), &mut server, HELLO);
+    let conn = play.conn();
+    let event = server.payload(dispatch_text(2, "MESSAGE_CREATE"));
+    let (head, tail) = event.split_at(event.len() / 2);
+    play.binary(conn, head.to_vec());
+    play.open(conn);
+    play.binary(conn, tail.to_vec());
+    assert_eq!(play.names(), ["READY", "MESSAGE_CREATE"]);
+}
+
+#[test]
+fn an_old_connection_that_opens_late_disturbs_no_stream() {
+    let mut play = zlib_play();
+    play.ack = false;
+    play.tell(Input::Start);
+    let old = play.conn();
+    // The dial takes too long; its success is told when the next connection is in use.
+    let (conn, _) = play.next_dial();
+    play.open(conn);
+    let mut server = ZlibServer::new();
+    play.binary(conn, server.payload(HELLO));
+    play.open(old);
+    play.binary(conn, server.payload(ready_text("A", "ws://r1.example", 1)));
+    assert_eq!(play.phase(), Phase::Live);
+}
+
+#[test]
+fn the_memory_of_what_waits_for_its_end_is_told() {
+    let mut server = ZlibServer::with_level(0);
+    let mut play = up(zlib_play(), &mut server, HELLO);
+    let before = play.machine.buffer_memory();
+    let event = server.payload(common::repeated(300_000));
+    play.binary(play.conn(), event[..200_000].to_vec());
+    assert!(play.machine.buffer_memory() >= before + 190_000);
+}

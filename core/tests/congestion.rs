@@ -3,7 +3,9 @@
 
 mod play;
 
-use play::{IDENTIFY, Play, R1, beat, dispatch_text, ms, resume, secs};
+use std::time::SystemTime;
+
+use play::{Did, IDENTIFY, Play, R1, beat, dispatch_text, ms, resume, secs};
 use shardwright_core::{Input, Phase, Wait, WaitFor};
 
 /// A play that reads nothing while congested: no acknowledgement, no close answered.
@@ -64,7 +66,7 @@ fn a_close_that_is_never_answered_is_cut_off_and_the_shard_parks() {
     assert!(
         play.done
             .iter()
-            .any(|(at, did)| { *at == secs(10) && matches!(did, play::Did::Abort(1)) })
+            .any(|(at, did)| { *at == secs(10) && matches!(did, Did::Abort(1)) })
     );
     assert_eq!(play.dials().len(), 1);
 }
@@ -184,4 +186,84 @@ fn no_verdict_is_passed_on_an_acknowledgement_that_nobody_could_read() {
         assert_eq!(play.notices("Zombie").len(), 0);
         assert_eq!(play.notices("ConsumerStalled").len(), 1);
     }
+}
+
+#[test]
+fn room_after_the_time_to_dial_ends_the_close_handshake_and_room_before_it_does_not() {
+    // The peer never answers the close frame; its time is up after 5 s.
+    let closing = || {
+        let mut play = up(1, 60_000);
+        play.answer_close = false;
+        play.tell(Input::Congested(true));
+        play.op7(play.conn());
+        assert_eq!(play.phase(), Phase::Closing);
+        let (_, delay) = play.delays[0];
+        (play, delay)
+    };
+    let (mut play, delay) = closing();
+    play.pass(delay + ms(1));
+    assert_eq!(play.phase(), Phase::Closing, "there is no room to dial");
+    play.tell(Input::Congested(false));
+    assert_eq!(play.phase(), Phase::Connecting);
+    assert!(play.done.contains(&(play.elapsed(), Did::Abort(1))));
+
+    let (mut play, delay) = closing();
+    assert!(delay > ms(2), "{delay:?}");
+    play.tell(Input::Congested(false));
+    assert_eq!(play.phase(), Phase::Closing);
+    play.pass(delay);
+    assert_eq!(play.phase(), Phase::Connecting);
+}
+
+#[test]
+fn with_room_again_hello_and_resumed_have_their_whole_time() {
+    let mut play = Play::started();
+    let conn = play.conn();
+    play.open(conn);
+    play.tell(Input::Congested(true));
+    play.pass(secs(15));
+    play.tell(Input::Congested(false));
+    play.pass(ms(19_900));
+    assert_eq!(play.phase(), Phase::AwaitingHello);
+    play.pass(ms(200));
+    assert_eq!(play.notices("HelloTimeout").len(), 1);
+
+    let mut play = Play::up_with(Play::new(), 600_000);
+    play.fin(play.conn());
+    play.reconnect(600_000);
+    play.tell(Input::Congested(true));
+    play.pass(secs(200));
+    play.tell(Input::Congested(false));
+    play.pass(ms(59_900));
+    assert_eq!(play.phase(), Phase::Resuming);
+    play.pass(ms(200));
+    assert_eq!(play.notices("ResumedTimeout").len(), 1);
+}
+
+#[test]
+fn a_pause_excuses_a_beat_sent_before_it() {
+    let mut play = up(1, 10_000);
+    let conn = play.conn();
+    while play.sent(conn).len() < 2 {
+        play.pass(ms(100));
+    }
+    // Its acknowledgement is there, unread.
+    play.tell(Input::Congested(true));
+    play.pass(ms(9_500));
+    play.tell(Input::Congested(false));
+    play.pass(ms(1_000));
+    assert_eq!(play.closes(), Vec::<u16>::new());
+}
+
+#[test]
+fn a_host_that_slept_while_nothing_was_read_is_not_probed() {
+    let mut play = up(1, 60_000);
+    let wall = SystemTime::UNIX_EPOCH + secs(1_700_000_000);
+    play.tell(Input::Tick { wall: Some(wall) });
+    play.tell(Input::Congested(true));
+    let woken = wall + secs(3600);
+    play.tell(Input::Tick { wall: Some(woken) });
+    assert_eq!(play.notices("HostSlept"), Vec::<String>::new());
+    play.pass(secs(30));
+    assert_eq!(play.closes(), Vec::<u16>::new());
 }

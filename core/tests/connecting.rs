@@ -2,10 +2,10 @@
 
 mod play;
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use play::{Did, IDENTIFY, MAIN, NULL_BEAT, Play, ms, resume, secs};
-use shardwright_core::{ConnId, Input, Next, Phase, TransportFault};
+use shardwright_core::{ConnId, Input, Next, Phase, ShardId, ShardState, TransportFault};
 
 fn upgrade(status: u16, retry_after: Option<Duration>) -> TransportFault {
     TransportFault::Upgrade {
@@ -254,6 +254,12 @@ fn a_refused_upgrade_comes_with_the_cure_and_a_redirect_is_not_followed() {
         (400, "query is wrong"),
         (301, "redirects are not followed"),
         (404, "no gateway"),
+        (401, "proxy or firewall"),
+        (403, "proxy or firewall"),
+        (429, "too many connections"),
+        (500, "has trouble"),
+        (599, "has trouble"),
+        (600, "unexpected"),
     ] {
         let mut play = started(1);
         play.fail(play.conn(), upgrade(status, None));
@@ -405,4 +411,112 @@ fn a_ready_that_comes_before_the_flush_is_told_shows_that_the_identify_has_left(
     assert_eq!(sent(&play), 1, "the bucket of the fleet waits for it");
     play.tell(Input::Flushed { conn });
     assert_eq!(sent(&play), 1, "once");
+}
+
+#[test]
+fn a_deadline_ends_with_its_connection() {
+    // The first connection had a minute for its READY; the second waits much longer for its permit.
+    let mut play = started(1);
+    let first = play.conn();
+    play.open(first);
+    play.hello(first, 41250);
+    assert_eq!(play.phase(), Phase::Identifying);
+    play.grant = false;
+    play.fin(first);
+    play.reconnect(41250);
+    play.pass(secs(600));
+    assert_eq!(play.phase(), Phase::AwaitingPermit);
+    assert_eq!(play.dials().len(), 2);
+    assert_eq!(play.closes(), Vec::<u16>::new());
+}
+
+#[test]
+fn the_end_of_an_old_connection_ends_no_dial() {
+    let mut play = Play::up();
+    let old = play.conn();
+    play.fin(old);
+    play.next_dial();
+    play.fin(old);
+    play.close(old, Some(4004));
+    assert_eq!(play.phase(), Phase::Connecting);
+}
+
+#[test]
+fn a_turn_whose_identify_may_have_left_is_used() {
+    let mut play = started(1);
+    play.flush = false;
+    let conn = play.conn();
+    play.open(conn);
+    play.hello(conn, 41250);
+    assert_eq!(play.sent(conn), [IDENTIFY]);
+    let used = (play.elapsed(), Did::IdentifySent(conn.get()));
+    assert!(!play.done.contains(&used), "it has not left yet");
+    play.fail(conn, TransportFault::Reset);
+    assert!(play.done.contains(&used));
+}
+
+#[test]
+fn the_minute_for_ready_runs_from_the_moment_identify_has_left() {
+    // A write that hangs is given as long.
+    let stuck = |flushed: Option<Duration>| {
+        let mut play = started(1);
+        play.flush = false;
+        let conn = play.conn();
+        play.open(conn);
+        play.hello(conn, 600_000);
+        let began = play.elapsed();
+        if let Some(after) = flushed {
+            play.pass(after);
+            play.tell(Input::Flushed { conn });
+        }
+        while play.phase() == Phase::Identifying {
+            play.pass(secs(1));
+        }
+        assert_eq!(play.notices("ReadyTimeout").len(), 1);
+        play.elapsed() - began
+    };
+    assert_eq!(stuck(None), secs(60));
+    assert_eq!(stuck(Some(secs(30))), secs(90));
+}
+
+#[test]
+fn a_session_id_of_1024_bytes_is_kept_and_a_longer_one_is_refused() {
+    for (len, live) in [(1024, true), (1025, false)] {
+        let mut play = started(1);
+        let conn = play.conn();
+        play.open(conn);
+        play.hello(conn, 41250);
+        let id = "x".repeat(len);
+        play.ready(conn, &id, "ws://r1.example", 1);
+        assert_eq!(play.phase() == Phase::Live, live, "{len}");
+        let state = ShardState {
+            seq: Some(7),
+            session_id: Some(id),
+            ..ShardState::fresh(ShardId::new(0, 1).unwrap())
+        };
+        assert_eq!(state.is_resumable(), live, "{len}");
+    }
+}
+
+#[test]
+fn a_state_is_resumable_if_it_has_both_id_and_sequence() {
+    let state = |id: Option<&str>, seq| ShardState {
+        seq,
+        session_id: id.map(str::to_owned),
+        ..ShardState::fresh(ShardId::new(0, 1).unwrap())
+    };
+    assert!(state(Some("A"), Some(1)).is_resumable());
+    assert!(!state(Some("A"), None).is_resumable());
+    assert!(!state(None, Some(1)).is_resumable());
+    assert!(!state(Some(""), Some(1)).is_resumable());
+}
+
+#[test]
+fn a_state_tells_when_it_was_taken_if_the_time_is_known() {
+    let mut play = Play::up();
+    assert_eq!(play.machine.state().at, None);
+    let wall = SystemTime::UNIX_EPOCH + secs(1_700_000_000);
+    play.tell(Input::Tick { wall: Some(wall) });
+    play.pass(secs(20));
+    assert_eq!(play.machine.state().at, Some(1_700_000_020));
 }

@@ -478,3 +478,63 @@ proptest! {
         prop_assert_eq!(&feed_all(&mut zlib(), [binary(stream)]), &expected);
     }
 }
+
+#[test]
+fn taking_one_payload_leaves_the_next_of_the_same_message() {
+    let (one, two) = (repeated(300_000), repeated(90_000));
+    let mut server = ZlibServer::new();
+    let mut message = server.payload(&one);
+    message.extend(server.payload(&two));
+    let mut decoder = FrameDecoder::new(DecoderMode::ZlibStream, DEFAULT_PAYLOAD_LIMIT);
+    decoder.push(binary(message));
+    for expected in [one, two] {
+        assert_eq!(decoder.advance(), Ok(true));
+        let taken = decoder.lend().into_bytes(0..expected.len());
+        assert!(taken == expected.as_bytes());
+    }
+    assert_eq!(decoder.advance(), Ok(false));
+}
+
+#[test]
+fn a_payload_in_two_messages_may_begin_behind_another_and_look_whole() {
+    let mut server = ZlibServer::new();
+    let mut message = server.payload(r#"{"a":1}"#);
+    message.extend(server.payload(r#"{"b":{"c":2}"#));
+    let mut decoder = FrameDecoder::new(DecoderMode::ZlibStream, DEFAULT_PAYLOAD_LIMIT);
+    let first = feed(&mut decoder, binary(message)).unwrap();
+    assert_eq!(first, [br#"{"a":1}"#]);
+    let second = feed(&mut decoder, binary(server.payload("}"))).unwrap();
+    assert_eq!(second, [br#"{"b":{"c":2}}"#]);
+}
+
+#[test]
+fn the_memory_of_messages_is_counted_before_and_after_they_are_looked_at() {
+    for mode in [DecoderMode::Plain, DecoderMode::ZlibStream] {
+        let mut decoder = FrameDecoder::new(mode, DEFAULT_PAYLOAD_LIMIT);
+        assert_eq!(decoder.mode(), mode);
+        let idle = decoder.memory();
+        decoder.push(text(repeated(5000)));
+        decoder.push(text(repeated(700)));
+        assert_eq!(decoder.memory(), idle + 5700);
+        assert_eq!(decoder.advance(), Ok(true));
+        assert_eq!(decoder.memory(), idle + 5700);
+        assert_eq!(decoder.advance(), Ok(true));
+        assert_eq!(decoder.memory(), idle + 700);
+        assert_eq!(decoder.advance(), Ok(false));
+        assert_eq!(decoder.memory(), idle);
+    }
+}
+
+#[test]
+fn the_limit_is_for_what_comes_in_too() {
+    // Stored as it is, so a little longer than its text.
+    let message = ZlibServer::with_level(0).payload(repeated(5000));
+    let read = |limit| {
+        let mut decoder = FrameDecoder::new(DecoderMode::ZlibStream, limit);
+        feed(&mut decoder, binary(message.clone())).map(|payloads| payloads.len())
+    };
+    assert_eq!(read(message.len()), Ok(1));
+    let limit = message.len() - 1;
+    let what = TooLarge::Compressed;
+    assert_eq!(read(limit), Err(DecodeError::TooLarge { limit, what }));
+}

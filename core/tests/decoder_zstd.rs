@@ -193,3 +193,12 @@ fn a_bomb_stops_at_the_cap() {
     );
     assert!(decoder.memory() < 2 << 20);
 }
+
+#[test]
+fn the_context_is_counted_as_memory() {
+    // A window of 128 KiB at least, once it is in use.
+    let mut decoder = FrameDecoder::new(DecoderMode::ZstdStream, DEFAULT_PAYLOAD_LIMIT);
+    let mut server = ZstdServer::new();
+    feed(&mut decoder, binary(server.payload(repeated(200_000)))).unwrap();
+    assert!(decoder.memory() > 128 * 1024);
+}

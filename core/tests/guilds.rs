@@ -3,7 +3,7 @@
 mod play;
 
 use play::{Did, Play, config, ms, secs};
-use shardwright_core::{ConnId, Intents};
+use shardwright_core::{ConnId, Input, Intents};
 
 const GUILDS: &str = r#"[{"id":"1","unavailable":true},{"id":"2","unavailable":true},{"id":"3","unavailable":true}]"#;
 
@@ -13,7 +13,7 @@ fn ready(intents: Intents) -> (Play, ConnId) {
     config.intents = intents;
     config.track_guilds = true;
     let mut play = Play::with(config, None, 1);
-    play.tell(shardwright_core::Input::Start);
+    play.tell(Input::Start);
     let conn = play.conn();
     play.open(conn);
     play.hello(conn, 41_250);
@@ -125,4 +125,42 @@ fn a_resume_goes_on_waiting_for_what_it_replays() {
         said[0].contains("guilds: 3") && said[0].contains("missing: []"),
         "{said:?}"
     );
+}
+
+#[test]
+fn other_events_do_not_prolong_the_wait() {
+    let (mut play, conn) = ready(Intents::GUILDS);
+    for seq in 2..=4 {
+        play.pass(ms(4_900));
+        play.dispatch(conn, seq, "MESSAGE_CREATE");
+    }
+    assert!(loaded(&play).is_empty());
+    play.pass(ms(400));
+    assert_eq!(loaded(&play).len(), 1, "15 s from READY");
+}
+
+#[test]
+fn a_resume_waits_anew() {
+    let (mut play, conn) = ready(Intents::GUILDS);
+    play.pass(secs(14));
+    play.fin(conn);
+    let (conn, _) = play.reconnect(41_250);
+    play.resumed(conn, 2);
+    play.pass(ms(14_900));
+    assert!(loaded(&play).is_empty());
+    play.pass(ms(200));
+    assert_eq!(loaded(&play).len(), 1);
+}
+
+#[test]
+fn what_is_not_read_may_still_come() {
+    let (mut play, _) = ready(Intents::GUILDS);
+    play.tell(Input::Congested(true));
+    play.pass(secs(20));
+    assert!(loaded(&play).is_empty(), "nothing was read");
+    play.tell(Input::Congested(false));
+    play.pass(secs(5));
+    assert!(loaded(&play).is_empty(), "there was no time to read");
+    play.pass(secs(10));
+    assert_eq!(loaded(&play).len(), 1);
 }

@@ -345,6 +345,7 @@ fn more_beats_than_may_be_sent_are_put_off_and_no_verdict_follows() {
     assert_eq!(busiest_minute(&play), 120);
     assert_eq!(play.dials().len(), 1);
     assert!(play.all_sent(r#"{"op":1,"#).len() > 500);
+    assert_eq!(play.notices("HostSlept"), Vec::<String>::new());
 }
 
 #[test]
@@ -489,6 +490,74 @@ fn after_a_sleep_one_beat_decides_whether_the_link_lives() {
             assert_eq!(play.resumes(), [resume("A", 1)]);
         }
     }
+}
+
+#[test]
+fn a_timer_half_an_interval_late_means_that_the_host_slept_and_one_a_little_late_does_not() {
+    for (late, closes) in [(4_999, vec![4000]), (5_000, vec![])] {
+        let mut play = Play::up_with(unacknowledged(1), 10_000);
+        next_beat(&mut play);
+        play.now += secs(10) + ms(late);
+        play.tell(Input::Tick { wall: None });
+        assert_eq!(play.closes(), closes, "{late} ms late");
+    }
+}
+
+#[test]
+fn a_beat_that_was_asked_for_may_wait_four_intervals_too() {
+    let mut play = Play::up_with(unacknowledged(1), 1000);
+    let conn = play.conn();
+    let first = next_beat(&mut play);
+    play.text(conn, ACK);
+    play.text(conn, r#"{"op":1,"d":null}"#);
+    let mut seq = 1;
+    while play.closes().is_empty() {
+        seq += 1;
+        play.dispatch(conn, seq, "MESSAGE_CREATE");
+        play.pass(ms(100));
+    }
+    assert_eq!(play.elapsed() - first, secs(4));
+}
+
+#[test]
+fn a_beat_that_goes_a_little_late_moves_no_schedule() {
+    let mut play = Play::up_with(Play::new(), 10_000);
+    let first = next_beat(&mut play);
+    play.now += secs(10) + ms(300);
+    play.tell(Input::Tick { wall: None });
+    assert_eq!(next_beat(&mut play), first + secs(20));
+}
+
+#[test]
+fn what_was_unanswered_when_the_host_slept_is_not_held_against_the_link() {
+    let mut play = Play::up_with(unacknowledged(1), 41_250);
+    let conn = play.conn();
+    let wall = SystemTime::UNIX_EPOCH + secs(1_700_000_000);
+    let beat = next_beat(&mut play);
+    play.tell(Input::Tick { wall: Some(wall) });
+    play.pass(secs(41));
+    // The monotonic clock has stood still meanwhile.
+    let woken = wall + secs(41 + 3600);
+    play.tell(Input::Tick { wall: Some(woken) });
+    assert_eq!(play.notices("HostSlept").len(), 1);
+    play.pass(ms(250));
+    assert_eq!(beats(&play).last(), Some(&(beat + ms(41_250))), "it is due");
+    assert_eq!(play.closes(), Vec::<u16>::new());
+    play.text(conn, ACK);
+    play.pass(secs(20));
+    assert_eq!(play.phase(), Phase::Live);
+}
+
+#[test]
+fn the_acknowledgement_of_a_beat_that_was_asked_for_tells_its_latency() {
+    let mut play = Play::up_with(unacknowledged(1), 600_000);
+    let conn = play.conn();
+    play.text(conn, r#"{"op":1,"d":null}"#);
+    play.pass(ms(70));
+    play.text(conn, ACK);
+    let told = play.notices("Heartbeat {");
+    assert_eq!(told.len(), 1);
+    assert!(told[0].contains("latency: 70ms"), "{told:?}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 mod play;
 
-use play::{Play, beat, resume};
+use play::{Play, beat, dispatch_text, resume, text_frame};
 use shardwright_core::{Action, EventId, Input, Misuse, Phase, ShardId, Stop, Wait, WaitFor};
 
 #[test]
@@ -123,4 +123,18 @@ fn a_machine_that_was_not_started_waits_for_its_start() {
     play.tell(Input::Tick { wall: None });
     assert!(play.done.is_empty());
     assert_eq!(play.phase(), Phase::Idle);
+}
+
+#[test]
+fn a_frame_that_was_not_looked_at_is_still_to_drain() {
+    let mut play = Play::up();
+    let conn = play.conn();
+    let frame = text_frame(&dispatch_text(2, "X"));
+    play.handle(Input::Received { conn, frame });
+    assert_eq!(
+        play.machine.handle(play.now, Input::Tick { wall: None }),
+        Err(Misuse::OutputPending)
+    );
+    play.drain();
+    assert_eq!(play.seqs(), [1, 2]);
 }

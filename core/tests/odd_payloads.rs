@@ -129,6 +129,8 @@ fn unknown_events_opcodes_and_keys_are_no_errors() {
 fn empty_messages_are_skipped_with_one_warning_a_connection() {
     let mut play = opened();
     let conn = play.conn();
+    play.text(conn, r#"{"op":11}"#);
+    assert_eq!(play.notices("EmptyMessage").len(), 0);
     let empties = |play: &mut Play| {
         for _ in 0..10 {
             play.text(conn, "");

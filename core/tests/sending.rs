@@ -145,6 +145,33 @@ fn beats_asked_for_beyond_the_budget_are_owed_and_sent_when_there_is_room() {
 }
 
 #[test]
+fn an_owed_beat_does_not_wait_for_the_commands() {
+    let asked = r#"{"op":1,"d":null}"#;
+    let mut play = Play::up_with(Play::new(), 600_000);
+    let conn = play.conn();
+    for _ in 0..2 {
+        play.text(conn, asked);
+    }
+    play.pass(secs(5));
+    // The commands take their part, the beats the rest; then all 120 are gone.
+    for id in 0..300 {
+        play.command(id, raw(id));
+    }
+    while play.sent(conn).len() < 120 {
+        play.text(conn, asked);
+    }
+    play.text(conn, asked);
+    play.command(300, raw(300));
+    play.pass(secs(58));
+    let later = play.sent_at(conn).split_off(120);
+    assert_eq!(
+        later,
+        [(ms(60_150), beat(1))],
+        "as soon as the first have left"
+    );
+}
+
+#[test]
 fn a_new_connection_has_a_new_budget() {
     let mut play = Play::up();
     for id in 0..110 {
@@ -287,6 +314,17 @@ fn a_command_without_a_connection_is_queued_or_refused_as_asked() {
         assert_eq!(play.answers(2), [Answer::Refused(full)], "{phase:?}");
         assert_eq!(play.all_sent("").len(), sent, "{phase:?}");
     }
+}
+
+#[test]
+fn a_command_for_a_live_shard_alone_is_sent_by_one() {
+    let mut play = Play::up();
+    play.tell(Input::Command {
+        id: CommandId(1),
+        command: raw(1),
+        if_not_ready: IfNotReady::Fail,
+    });
+    assert_eq!(play.answers(1), [Answer::Accepted, Answer::Sent]);
 }
 
 #[test]

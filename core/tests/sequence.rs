@@ -278,3 +278,17 @@ fn a_ready_that_is_sent_again_is_dropped_like_any_other_repeat() {
     let (conn, _) = play.reconnect(41250);
     assert_eq!(play.sent(conn), [resume("A", 3)]);
 }
+
+#[test]
+fn the_end_of_a_replay_tells_how_much_it_was() {
+    let mut play = Play::up();
+    play.fin(play.conn());
+    let (conn, _) = play.reconnect(41250);
+    for seq in 2..=4 {
+        play.dispatch(conn, seq, "MESSAGE_CREATE");
+    }
+    play.resumed(conn, 5);
+    let told = play.notices("Resumed {");
+    assert_eq!(told.len(), 1);
+    assert!(told[0].contains("replayed: 3"), "{told:?}");
+}

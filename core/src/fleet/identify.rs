@@ -304,4 +304,37 @@ mod tests {
         assert_eq!(turns.next(), Some(now + BETWEEN));
         assert_eq!(turns.grant(now + BETWEEN), Some((shard(9), ConnId(1))));
     }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "an origin for virtual time")]
+    fn a_window_ends_when_discord_says_and_the_next_lasts_a_day() {
+        let now = Instant::now();
+        let hour = Duration::from_secs(3600);
+        let zero = ShardId::new(0, 1).unwrap();
+        let mut turns = IdentifyTurns::new(&SessionStartLimit::new(2, 1, WINDOW, 1), false, now);
+        turns.refresh(&SessionStartLimit::new(2, 0, hour, 1), now);
+        assert_eq!(turns.resets_at(), now + hour);
+        for conn in 1..=3 {
+            turns.request(zero, ConnId(conn));
+            let granted = turns.grant(now + hour * conn);
+            assert_eq!(granted.is_some(), conn < 3, "two a day");
+            turns.sent(zero, now + hour * conn);
+        }
+        assert_eq!(turns.resets_at(), now + hour + WINDOW);
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "an origin for virtual time")]
+    fn a_shard_that_exists_no_longer_loops_no_longer() {
+        let now = Instant::now();
+        let zero = ShardId::new(0, 1).unwrap();
+        let mut turns =
+            IdentifyTurns::new(&SessionStartLimit::new(100, 100, WINDOW, 1), false, now);
+        (0..3).for_each(|_| turns.sent(zero, now));
+        turns.forget(zero);
+        turns.sent(zero, now);
+        assert_eq!(turns.kept_back(), 0);
+        (0..3).for_each(|_| turns.sent(zero, now));
+        assert_eq!(turns.kept_back(), 10);
+    }
 }

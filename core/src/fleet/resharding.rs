@@ -421,6 +421,8 @@ impl FleetMachine {
                 .push_back(FleetAction::Emit(Event::ReShardFailed { from, why }));
         }
         self.answer_re_shard(re_shard.asked, Err(why));
+        // Discord may have changed the buckets: those that wait may be the first of theirs now.
+        self.start_what_is_near();
         self.end_if_none_is_left(StopReason::ReShardRequired);
     }
 

@@ -54,6 +54,8 @@ pub struct Play {
     /// Whether the peer answers a close frame at once.
     pub answer_close: bool,
     pub delays: Vec<(Next, Duration)>,
+    /// What the close frames said.
+    pub reasons: Vec<&'static str>,
     /// Every connection so far.
     pub conns: Vec<ConnId>,
 }
@@ -122,6 +124,7 @@ impl Play {
             ack: true,
             answer_close: true,
             delays: Vec::new(),
+            reasons: Vec::new(),
             conns: Vec::new(),
         }
     }
@@ -180,7 +183,8 @@ impl Play {
                     }
                     Did::Send(conn.get(), text.into_string())
                 }
-                Action::Close { conn, code, .. } => {
+                Action::Close { conn, code, reason } => {
+                    self.reasons.push(reason);
                     if self.answer_close {
                         answers.push(Input::Closed {
                             conn,

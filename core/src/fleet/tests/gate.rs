@@ -106,3 +106,11 @@ fn resumes_do_not_ask() {
     assert!(world.at_gate.is_empty());
     assert!(world.all_connected_at().is_some());
 }
+
+#[test]
+fn a_stop_leaves_the_gate_at_once() {
+    let mut world = gated(2, 16);
+    world.stubborn = vec![0, 1];
+    world.tell(FleetInput::Stop(Stop::Final));
+    assert!(world.at_gate.is_empty());
+}

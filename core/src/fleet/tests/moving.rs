@@ -249,3 +249,52 @@ fn a_shard_whose_driver_vanishes_while_it_is_asked_to_go_is_gone() {
     world.pass(Duration::from_secs(60));
     assert_eq!(world.started.len(), begun, "it does not come back");
 }
+
+#[test]
+fn the_bots_own_layout_serves_a_guild_before_a_larger_one() {
+    let mut world = started(ShardPlan::Total(2), limit(1000, 3600, 16));
+    world.tell(add(1, vec![session_of(shard(3, 4))]));
+    // 3 mod 2 is 1, 3 mod 4 is 3: both are here.
+    world.tell(FleetInput::Command {
+        id: CommandId(2),
+        to: Shards::Guild((3_u64 << 22).into()),
+        command: Command::status_update(StatusUpdate::online()).unwrap(),
+        if_not_ready: IfNotReady::Queue,
+    });
+    assert_eq!(world.told, [(1, "command".to_owned())]);
+}
+
+#[test]
+fn without_the_one_that_was_waited_for_all_are_connected() {
+    // Once it is told to end, once it had fallen before.
+    for falls in [false, true] {
+        for others in [0, 1] {
+            let limit = limit(1000, 3600, 16);
+            let last = shard(others, others + 1);
+            let mut world = World::new(ShardPlan::Total(others + 1), limit, 1);
+            world.hanging = vec![others];
+            world.tell(FleetInput::Start);
+            if falls {
+                world.tell(vanished(last, ShardState::fresh(last)));
+            }
+            assert_eq!(world.all_connected_at(), None);
+            world.tell(remove(1, ShardFilter::from(last)));
+            assert_eq!(world.states.len(), 1);
+            let said = world.all_connected_at().is_some();
+            assert_eq!(said, others > 0, "{others} are left");
+        }
+    }
+}
+
+#[test]
+fn a_driver_that_vanishes_beside_one_that_is_removed_comes_back() {
+    let mut world = World::new(ShardPlan::Total(2), limit(1000, 3600, 16), 2);
+    world.stubborn = vec![0];
+    world.tell(FleetInput::Start);
+    world.tell(remove(1, ShardFilter::from(shard(0, 2))));
+    let one = shard(1, 2);
+    let begun = world.started.len();
+    world.tell(vanished(one, session_of(one)));
+    world.pass(Duration::from_secs(3600));
+    assert_eq!(world.started[begun..], [1]);
+}

@@ -344,3 +344,160 @@ fn a_layout_some_of_which_is_here_already_is_not_built() {
         "{last:?}"
     );
 }
+
+#[test]
+fn a_new_layout_has_the_time_that_its_identifies_take_and_ten_minutes() {
+    let mut world = World::new(ShardPlan::Recommended, limit(1000, 3600, 2), 1);
+    world.fleet.config.re_shard = ReShardPolicy::StartThenSwap;
+    world.tell(FleetInput::Start);
+    world.hanging = vec![0, 1, 2, 3];
+    // Two rounds of 5.15 s.
+    ask(&mut world, Some(4));
+    world.pass(Duration::from_secs(610));
+    assert!(world.done.is_empty());
+    world.pass(Duration::from_secs(1));
+    assert_eq!(world.done, [(1, Err(FleetError::TimedOut))]);
+}
+
+#[test]
+fn old_shards_that_do_not_end_are_given_up_before_the_new_ones_start() {
+    let mut world = with(ReShardPolicy::StopThenStart, 1);
+    world.stubborn = vec![0];
+    ask(&mut world, Some(2));
+    world.pass(Duration::from_secs(11));
+    assert_eq!(world.story(), ["0 fetch", "0 stop [0, 1] Final"]);
+    world.pass(Duration::from_secs(2));
+    assert_eq!(world.story(), ["12 start [0, 2]", "12 start [1, 2]"]);
+}
+
+#[test]
+fn a_swap_is_over_when_the_old_shards_have_ended_or_are_given_up() {
+    let mut world = with(ReShardPolicy::StartThenSwap, 1);
+    world.stubborn = vec![0];
+    ask(&mut world, Some(2));
+    world.pass(Duration::from_secs(6));
+    assert_eq!(world.done, [(1, Ok(()))]);
+    assert!(world.story().contains(&"5 stop [0, 1] Final".to_owned()));
+    world.pass(Duration::from_secs(10));
+    assert_eq!(connected(&world), [1], "not while an old one is there");
+    ask(&mut world, Some(3));
+    assert_eq!(world.done[1], (1, Err(FleetError::ReSharding)));
+    world.pass(Duration::from_secs(2));
+    assert_eq!(connected(&world), [1, 2]);
+    world.hanging = vec![0, 1, 2];
+    ask(&mut world, Some(3));
+    assert_eq!(world.done.len(), 2, "it has begun");
+}
+
+#[test]
+fn the_old_layout_may_complete_while_the_new_one_is_built() {
+    let mut world = World::new(ShardPlan::Recommended, limit(1000, 3600, 16), 2);
+    world.fleet.config.re_shard = ReShardPolicy::StartThenSwap;
+    world.hanging = vec![0, 1, 2];
+    world.tell(FleetInput::Start);
+    ask(&mut world, Some(3));
+    for number in [0, 1] {
+        world.tell(FleetInput::Report {
+            shard: shard(number, 2),
+            report: ShardReport::Up,
+        });
+    }
+    assert_eq!(connected(&world), [2]);
+}
+
+#[test]
+fn a_layout_that_was_given_up_is_waited_for_as_well() {
+    let mut world = with(ReShardPolicy::StartThenSwap, 1);
+    world.hanging = vec![0, 1];
+    world.stubborn = vec![0, 1];
+    ask(&mut world, Some(2));
+    world.pass(Duration::from_secs(606));
+    assert_eq!(world.done, [(1, Err(FleetError::TimedOut))]);
+    world.pass(Duration::from_secs(10));
+    ask(&mut world, Some(3));
+    assert_eq!(world.done[1], (1, Err(FleetError::ReSharding)));
+    world.pass(Duration::from_secs(2));
+    ask(&mut world, Some(3));
+    assert_eq!(world.done.len(), 2, "it has begun");
+}
+
+#[test]
+fn all_of_a_new_layout_must_be_up_at_once() {
+    let mut world = with(ReShardPolicy::StartThenSwap, 1);
+    world.hanging = vec![1];
+    ask(&mut world, Some(2));
+    world.pass(Duration::from_secs(20));
+    let (zero, one) = (shard(0, 2), shard(1, 2));
+    let report = |world: &mut World, shard, report| {
+        world.tell(FleetInput::Report { shard, report });
+    };
+    report(&mut world, zero, ShardReport::Down);
+    report(&mut world, one, ShardReport::Up);
+    report(&mut world, one, ShardReport::Loaded);
+    assert!(world.done.is_empty(), "the first one is down");
+    report(&mut world, zero, ShardReport::Up);
+    assert_eq!(world.done, [(1, Ok(()))]);
+}
+
+#[test]
+fn the_number_that_is_running_and_absurd_ones_are_refused_without_asking() {
+    let mut world = with(ReShardPolicy::StopThenStart, 2);
+    for total in [2, 100_001, u32::MAX] {
+        ask(&mut world, Some(total));
+    }
+    assert_eq!(world.story(), Vec::<String>::new());
+    let bad = |total| (1, Err(FleetError::BadTotal { total }));
+    assert_eq!(world.done[1..], [bad(100_001), bad(u32::MAX)]);
+    ask(&mut world, Some(100_000));
+    assert!(matches!(
+        world.done.last(),
+        Some((_, Err(FleetError::NotEnoughStarts { .. })))
+    ));
+}
+
+#[test]
+fn only_a_whole_layout_can_be_exchanged() {
+    let mut world = with(ReShardPolicy::StopThenStart, 2);
+    let (id, filter) = (CommandId(2), ShardFilter::from(shard(1, 2)));
+    world.tell(FleetInput::RemoveShards { id, filter });
+    ask(&mut world, Some(3));
+    assert_eq!(world.done, [(1, Err(FleetError::NotAllHere))]);
+    let (id, states) = (CommandId(3), vec![session_of(shard(0, 3))]);
+    world.tell(FleetInput::AddShards { id, states });
+    ask(&mut world, Some(3));
+    assert_eq!(world.done[2], (1, Err(FleetError::NotAllHere)));
+}
+
+#[test]
+fn as_many_starts_as_shards_are_enough() {
+    let mut world = with(ReShardPolicy::StopThenStart, 2);
+    world.info.session_start_limit = limit(4, 60, 16);
+    ask(&mut world, Some(4));
+    assert_eq!(world.done, [(1, Ok(()))]);
+}
+
+#[test]
+fn a_re_shard_that_is_under_way_brings_new_shards_to_a_bot_that_has_none_left() {
+    let mut world = with(ReShardPolicy::StopThenStart, 2);
+    world.faults = vec![FetchFault::network("down")];
+    demand(&mut world, 0, 2);
+    let code = CloseCode::new(4010);
+    world.tell(stopped(shard(1, 2), StopReason::Fatal { code }));
+    assert!(world.stops().is_empty());
+    world.pass(Duration::from_secs(60));
+    assert_eq!(connected(&world).last(), Some(&3));
+}
+
+#[test]
+fn shards_that_wait_are_sorted_into_the_new_buckets_even_if_no_re_shard_follows() {
+    let mut world = World::new(ShardPlan::Total(20), limit(1000, 3600, 1), 20);
+    world.tell(FleetInput::Start);
+    world.info.session_start_limit = limit(20, 3600, 16);
+    ask(&mut world, Some(21));
+    assert!(matches!(
+        world.done[..],
+        [(1, Err(FleetError::NotEnoughStarts { .. }))]
+    ));
+    world.pass(Duration::from_secs(30));
+    assert_eq!(world.identified.len(), 20, "sixteen at a time");
+}

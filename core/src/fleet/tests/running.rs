@@ -396,3 +396,131 @@ fn inputs_before_the_drain_are_misuse() {
     let error = world.fleet.handle(world.now, FleetInput::Tick).unwrap_err();
     assert_eq!(error, Misuse::OutputPending);
 }
+
+#[test]
+fn before_the_start_no_total_is_known() {
+    let world = World::new(ShardPlan::Total(3), limit(1000, 3600, 1), 3);
+    assert_eq!(world.fleet.total(), None);
+}
+
+#[test]
+fn an_input_before_the_drain_is_done_is_misuse_and_a_start_after_the_end_is_nothing() {
+    let mut world = started(ShardPlan::Total(1), limit(1000, 3600, 1));
+    assert_eq!(world.fleet.handle(world.now, FleetInput::Tick), Ok(()));
+    let again = world.fleet.handle(world.now, FleetInput::Tick);
+    assert_eq!(again, Err(Misuse::OutputPending));
+    assert!(matches!(world.fleet.poll(), FleetAction::Wait(_)));
+    world.tell(FleetInput::Stop(Stop::Final));
+    assert_eq!(world.stops().len(), 1);
+    world.tell(FleetInput::Start);
+    assert_eq!((world.stops().len(), world.started.len()), (1, 1));
+}
+
+#[test]
+fn a_stop_waits_for_every_shard_and_gives_up_those_that_do_not_report() {
+    let mut world = World::new(ShardPlan::Total(2), limit(1000, 3600, 16), 2);
+    world.stubborn = vec![1];
+    world.tell(FleetInput::Start);
+    world.tell(FleetInput::Stop(Stop::Keep));
+    // Twice 6 s: a shard has 5 s for its close handshake.
+    world.pass(Duration::from_secs(11));
+    assert!(world.stops().is_empty());
+    world.pass(Duration::from_secs(2));
+    assert_eq!(world.stops(), [&StopReason::Requested]);
+    assert_eq!(world.wait, Wait::Stopped);
+}
+
+#[test]
+fn a_bot_ends_with_its_last_shard() {
+    let code = CloseCode::new(4010);
+    let refused = StopReason::Fatal { code };
+    let mut world = started(ShardPlan::Total(2), limit(1000, 3600, 16));
+    world.tell(stopped(shard(0, 2), refused.clone()));
+    assert!(world.stops().is_empty(), "one still runs");
+    world.tell(stopped(shard(1, 2), refused.clone()));
+    assert_eq!(world.stops(), [&StopReason::NoShardsLeft]);
+    let mut world = started(ShardPlan::Total(1), limit(1000, 3600, 16));
+    world.tell(stopped(shard(0, 1), refused.clone()));
+    assert_eq!(world.stops(), [&refused], "alone, its reason is the bot's");
+}
+
+#[test]
+fn a_number_of_shards_that_cannot_be_ends_the_start() {
+    let ids = |total| ShardPlan::Ids {
+        ids: vec![0],
+        total: Some(total),
+    };
+    let none = started(ShardPlan::Total(0), limit(1000, 3600, 1));
+    let absurd = started(ids(100_001), limit(1000, 3600, 1));
+    for world in [none, absurd] {
+        let stops = world.stops();
+        assert!(
+            matches!(
+                stops[..],
+                [StopReason::Fetch(FetchFault::NotAGateway { .. })]
+            ),
+            "{stops:?}"
+        );
+    }
+    let most = started(ids(100_000), limit(1000, 3600, 1));
+    assert_eq!(most.started, [0]);
+}
+
+#[test]
+fn a_command_to_a_shard_that_has_not_started_finds_it_not_ready() {
+    let mut world = started(ShardPlan::Total(9), limit(1000, 3600, 1));
+    assert!(!world.started.contains(&8));
+    world.tell(FleetInput::Command {
+        id: CommandId(1),
+        to: Shards::Guild((8_u64 << 22).into()),
+        command: Command::status_update(StatusUpdate::online()).unwrap(),
+        if_not_ready: IfNotReady::Queue,
+    });
+    assert_eq!(
+        world.answers,
+        [(1, Answer::Refused(CommandError::NotReady))]
+    );
+}
+
+#[test]
+fn a_lost_connection_is_reported_as_down() {
+    let lost = Event::Disconnected {
+        shard: shard(0, 1),
+        conn: ConnId(1),
+        code: None,
+        reason: crate::DisconnectReason::Zombie,
+        next: crate::Next::Resume,
+        delay: Duration::ZERO,
+    };
+    let report = ShardReport::from_action(&crate::Action::Emit(lost));
+    assert!(matches!(report, Some(ShardReport::Down)), "{report:?}");
+}
+
+#[test]
+fn a_start_tells_how_many_shards_run_here_of_how_many() {
+    let plan = ShardPlan::Ids {
+        ids: vec![1, 4, 6],
+        total: Some(8),
+    };
+    let world = started(plan, limit(1000, 3600, 1));
+    assert!(world.events.iter().any(|(_, event)| matches!(
+        event,
+        Event::Starting {
+            shards: 3,
+            total: 8,
+            ..
+        }
+    )));
+}
+
+#[test]
+fn a_first_fetch_that_fails_is_repeated_after_a_pause() {
+    let mut world = World::new(ShardPlan::Recommended, limit(1000, 3600, 16), 1);
+    world.faults = vec![FetchFault::network("down")];
+    world.tell(FleetInput::Start);
+    world.tell(FleetInput::Tick);
+    assert_eq!(world.story(), ["0 fetch"]);
+    world.pass(Duration::from_secs(60));
+    assert!(world.all_connected_at().is_some());
+    assert!(world.stops().is_empty());
+}

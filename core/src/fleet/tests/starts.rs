@@ -97,3 +97,11 @@ fn starts_left_are_counted_down() {
     assert_eq!(left.remaining, 997);
     assert_eq!(left.reset_after, Duration::from_secs(3500));
 }
+
+#[test]
+fn who_waits_for_starts_is_counted_whether_connected_or_not() {
+    let world = started(ShardPlan::Total(9), limit(0, 60, 1));
+    assert!(world.started.len() < 9);
+    // The second on its way has not asked yet.
+    assert_eq!(spent(&world), [(8, 0)]);
+}
