@@ -257,18 +257,18 @@ impl FleetMachine {
 
     fn look_at_the_clock(&mut self) {
         let time = self.stop_patience();
-        match &mut self.state {
+        if let State::Stopping { patience, .. } = &mut self.state
+            && patience.is_over(self.now, time)
+        {
+            return self.end();
+        }
+        match &self.state {
             State::Fetching { retry_at: Some(at) } if *at <= self.now => self.ask(),
             State::Running => {
                 self.give_up_removals();
                 self.go_on_re_sharding();
                 self.start_the_fallen();
                 self.give_turns();
-            }
-            State::Stopping { patience, .. } => {
-                if patience.is_over(self.now, time) {
-                    self.end();
-                }
             }
             _ => {}
         }

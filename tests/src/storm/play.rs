@@ -339,6 +339,10 @@ impl<'s> Storm<'s> {
             Due::Then(then) => then.is_structural(),
         };
         if structural && self.busy {
+            // What is going on may wait for the consumer that was to be slow until this crash.
+            if matches!(due, Due::Then(Then::Crash(_))) {
+                self.world.set_consumer(self.bot, Consumer::AtOnce);
+            }
             self.waiting.push_back(due);
             return Ok(());
         }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use shardwright_core::{Event, ShardId};
+use shardwright_core::{Event, ShardId, ShardState};
 
 use super::{Broken, Evidence, breach};
 use crate::server::Seen;
@@ -139,7 +139,7 @@ fn sizes(index: usize, bot: &BotStory, broken: &mut Vec<Broken>) {
 
 /// What the last event hands over is what each shard left, and no shard is left out.
 fn states(index: usize, bot: &BotStory, broken: &mut Vec<Broken>) {
-    let mut left = BTreeMap::new();
+    let mut left = BTreeMap::<_, (_, &ShardState)>::new();
     let mut begun = BTreeSet::new();
     // The last life of each shard counts, and not if it was let go or never took over.
     let lives = bot.lives.iter().map(|life| (life.shard, life));
@@ -152,7 +152,10 @@ fn states(index: usize, bot: &BotStory, broken: &mut Vec<Broken>) {
                 begun.insert(*shard);
             }
             Some(Event::ShardStopped { shard, state, .. }) => {
-                left.insert(*shard, state);
+                // Boxes are emptied in turn: an earlier life's end may be taken last.
+                if left.get(shard).is_none_or(|(life, _)| *life <= taken.life) {
+                    left.insert(*shard, (taken.life, state));
+                }
             }
             Some(Event::Stopped { states, .. }) => {
                 for shard in &begun {
@@ -163,7 +166,7 @@ fn states(index: usize, bot: &BotStory, broken: &mut Vec<Broken>) {
                     let fell = last.get(shard).and_then(|life| life.fell.as_ref());
                     let left = fell
                         .map(|(_, state)| state)
-                        .or_else(|| left.get(shard).copied());
+                        .or_else(|| left.get(shard).map(|(_, state)| *state));
                     if left != handed {
                         let what = format!(
                             "bot {index}: shard {shard} left {left:?}, handed over is {handed:?}"

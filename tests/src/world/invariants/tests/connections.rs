@@ -337,6 +337,29 @@ fn disconnected(conn: ClientConn) -> Event<'static> {
 }
 
 #[test]
+fn rule_9_the_last_life_counts_in_whatever_order_the_ends_are_taken() {
+    let shard = ShardId::SINGLE;
+    let state = |seq| ShardState {
+        session_id: Some("one".to_owned()),
+        seq: Some(seq),
+        ..ShardState::fresh(shard)
+    };
+    for (handed, broken) in [(9, &[][..]), (7, &[9])] {
+        let mut it = Doctored::new();
+        let (conn, url) = (conn(1), MAIN.to_owned());
+        it.take(s(1), Event::Connecting { shard, conn, url });
+        it.take(s(2), disconnected(conn));
+        for (life, seq) in [(1, 9), (0, 7)] {
+            let (why, state) = (StopReason::Requested, state(seq));
+            it.take(s(2), Event::ShardStopped { shard, why, state });
+            it.bot().taken.last_mut().unwrap().life = Some(life);
+        }
+        it.take(s(3), stopped(vec![state(handed)]));
+        assert_eq!(it.broken(), broken);
+    }
+}
+
+#[test]
 fn rule_9_each_connection_ends_once() {
     let shard = ShardId::SINGLE;
     let (one, two) = (conn(1), conn(2));
