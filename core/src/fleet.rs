@@ -337,6 +337,9 @@ impl FleetMachine {
     fn report(&mut self, shard: ShardId, report: ShardReport) {
         let running = self.shards.get(&shard).is_some_and(Shard::is_running);
         if !running {
+            if let (ShardReport::IdentifySent { .. }, Some(turns)) = (&report, &mut self.turns) {
+                turns.count(shard, self.now);
+            }
             return;
         }
         match report {

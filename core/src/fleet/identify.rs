@@ -138,12 +138,17 @@ impl IdentifyTurns {
         bucket.free_at = bucket.free_at.max(Some(now + BETWEEN));
     }
 
-    /// An Identify has left.
-    pub(super) fn sent(&mut self, shard: ShardId, now: Instant) {
+    /// An Identify has left, be it that of a shard that was given up: Discord counts it.
+    pub(super) fn count(&mut self, shard: ShardId, now: Instant) {
         let bucket = self.bucket(shard);
         bucket.forget(shard);
         bucket.free_at = Some(now + BETWEEN);
         self.remaining = self.remaining.saturating_sub(1);
+    }
+
+    /// The Identify of a shard that runs has left.
+    pub(super) fn sent(&mut self, shard: ShardId, now: Instant) {
+        self.count(shard, now);
         let times = self.identified.entry(shard).or_default();
         times.push_back(now);
         if times.len() > LOOP_OF {

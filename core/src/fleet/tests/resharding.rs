@@ -501,3 +501,24 @@ fn shards_that_wait_are_sorted_into_the_new_buckets_even_if_no_re_shard_follows(
     world.pass(Duration::from_secs(30));
     assert_eq!(world.identified.len(), 20, "sixteen at a time");
 }
+
+#[test]
+fn an_identify_that_leaves_after_its_shard_was_given_up_counts() {
+    let mut world = with(ReShardPolicy::StopThenStart, 1);
+    world.stubborn = vec![0];
+    world.hanging = vec![0, 1];
+    ask(&mut world, Some(2));
+    // The old shard is given up, and the new ones have not asked for their turns yet.
+    world.pass(Duration::from_secs(13));
+    assert_eq!(world.started, [0, 0, 1]);
+    let conn = ConnId(1);
+    let report = ShardReport::IdentifySent { conn };
+    let old = shard(0, 1);
+    world.tell(FleetInput::Report { shard: old, report });
+    let sent = world.now - world.began;
+    let new = shard(0, 2);
+    let report = ShardReport::WantIdentify { conn };
+    world.tell(FleetInput::Report { shard: new, report });
+    world.pass(Duration::from_secs(10));
+    assert_eq!(world.identified[&0], sent + Duration::from_millis(5_150));
+}
