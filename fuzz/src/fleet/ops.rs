@@ -114,6 +114,16 @@ pub(super) enum Which {
     Life(u8),
 }
 
+impl Op {
+    /// What the fuzzer has written itself.
+    pub(super) fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Fetched(Answer::Body { body, .. }) => body,
+            _ => &[],
+        }
+    }
+}
+
 impl<'a> Arbitrary<'a> for Op {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
         Ok(match u.int_in_range(0..=31_u8)? {

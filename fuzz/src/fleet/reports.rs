@@ -30,6 +30,7 @@ impl Play {
 
     /// What a shard reports, as far as a shard that runs could.
     pub(super) fn report(&mut self, shard: ShardId, report: Report) {
+        self.clock.show();
         let now = self.clock.latest();
         let Some(life) = self.lives.running(shard) else {
             return self.stray(shard, report);

@@ -50,6 +50,10 @@ impl<'a> Arbitrary<'a> for Plot {
 
 pub fn check(plot: Plot) {
     let mut play = Play::new(plot.setup);
+    play.spelt = plot
+        .ops
+        .iter()
+        .any(|op| secret::is_in(&String::from_utf8_lossy(op.bytes())));
     plot.ops.into_iter().for_each(|op| play.carry_out(op));
     play.end();
 }
@@ -63,19 +67,16 @@ struct Play {
     compression: Compression,
     waits: bool,
     started: bool,
+    /// The input spells the token itself.
+    spelt: bool,
 }
 
 impl Play {
     fn new(setup: Setup) -> Self {
-        let clock = Clock::new();
-        let machine = || {
-            ShardMachine::new(
-                setup.config.clone(),
-                setup.state.clone(),
-                setup.seed,
-                clock.now(),
-            )
-        };
+        let mut clock = Clock::new();
+        let now = clock.show();
+        let machine =
+            || ShardMachine::new(setup.config.clone(), setup.state.clone(), setup.seed, now);
         let seq = setup
             .state
             .as_ref()
@@ -85,10 +86,11 @@ impl Play {
             machine: machine(),
             twin: machine(),
             gateway: Gateway::new(seq),
-            checker: Checker::new(&setup, clock.latest()),
+            checker: Checker::new(&setup, now),
             compression: setup.config.compression,
             waits: setup.waits,
             started: false,
+            spelt: false,
             clock,
         }
     }
@@ -170,7 +172,6 @@ impl Play {
             _ => None,
         };
         self.clock.step(step, deadline);
-        self.checker.now = self.clock.latest();
     }
 
     fn tick(&mut self, wall: Option<i16>) {
@@ -306,7 +307,8 @@ impl Play {
             Input::Received { frame, .. } => frame.len(),
             _ => 0,
         };
-        let now = self.clock.now();
+        let now = self.clock.show();
+        self.checker.now = self.clock.latest();
         let result = self.machine.handle(now, input.clone());
         assert_eq!(result, self.twin.handle(now, input));
         self.drain();
@@ -321,7 +323,9 @@ impl Play {
             let (action, twin) = (self.machine.poll(), self.twin.poll());
             let text = text(&action);
             assert_eq!(text, self::text(&twin), "the same inputs, the same actions");
-            secret::must_not_show(&text);
+            if !self.spelt {
+                secret::must_not_show(&text);
+            }
             assert_eq!(sent(&action), sent(&twin));
             self.checker.action(&action);
             if let Action::Wait(wait) = action {

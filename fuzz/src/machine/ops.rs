@@ -134,6 +134,20 @@ pub(super) enum Kind {
     Raw { op: u8 },
 }
 
+impl Op {
+    /// What the fuzzer has written itself.
+    pub(super) fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Bytes { bytes, .. } => bytes,
+            Self::Payload {
+                payload: Payload::Body { body, .. },
+                ..
+            } => body,
+            _ => &[],
+        }
+    }
+}
+
 impl<'a> Arbitrary<'a> for Op {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
         Ok(match u.int_in_range(0..=31_u8)? {
