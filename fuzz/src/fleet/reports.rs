@@ -37,11 +37,11 @@ impl Play {
         };
         let conn = life.conn();
         let report = match report {
-            Report::Want => {
+            // A connection is lost first.
+            Report::Want if !life.up => {
                 life.dials();
                 life.turn = Turn::Wanted;
                 life.identified = false;
-                life.up = false;
                 ShardReport::WantIdentify { conn: life.conn() }
             }
             Report::Withdraw if life.turn != Turn::None => {
@@ -58,7 +58,7 @@ impl Play {
                 life.up = true;
                 ShardReport::Up
             }
-            Report::Down => {
+            Report::Want | Report::Down => {
                 life.up = false;
                 ShardReport::Down
             }

@@ -276,6 +276,7 @@ impl Play {
     fn stop(&mut self, how: Stop) {
         self.checker.lines.last_stop |= how == Stop::Final;
         self.legal(Input::Stop(how));
+        self.checker.lines.only_stop = self.checker.lines.last_stop;
     }
 
     /// However it stands, a stop is the end soon.
