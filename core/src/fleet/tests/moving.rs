@@ -204,3 +204,22 @@ fn a_shard_whose_driver_vanishes_while_it_is_asked_to_go_is_gone() {
     world.pass(Duration::from_secs(60));
     assert_eq!(world.started.len(), begun, "it does not come back");
 }
+
+#[test]
+fn a_shard_that_has_just_vanished_does_not_count_as_connected() {
+    let mut world = World::new(ShardPlan::Total(2), limit(1000, 3600, 1), 2);
+    world.hanging = vec![1];
+    world.tell(FleetInput::Start);
+    let (id, filter) = (CommandId(1), ShardFilter::from(shard(1, 2)));
+    let now = world.now;
+    world
+        .fleet
+        .handle(now, FleetInput::RemoveShards { id, filter })
+        .unwrap();
+    while !matches!(world.fleet.poll(), FleetAction::Wait(_)) {}
+    world.tell(stopped_with(session_of(shard(1, 2))));
+    world.tell(vanished(shard(0, 2), session_of(shard(0, 2))));
+    assert_eq!(world.all_connected_at(), None, "0 is up no longer");
+    world.pass(Duration::from_secs(2));
+    assert_eq!(world.all_connected_at(), Some(Duration::from_secs(1)));
+}
