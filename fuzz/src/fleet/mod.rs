@@ -28,6 +28,8 @@ use crate::secret;
 use crate::time::{self, Clock, Step};
 
 const OPS: usize = 200;
+/// In which a small bot comes up.
+const ROUNDS: usize = 8;
 /// For each shard a few things may be to do at once.
 const DRAIN: usize = 2_000;
 const A_DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -110,6 +112,7 @@ impl Play {
                     self.onward(usize::from(life) % count);
                 }
             }
+            Op::Settle => (0..ROUNDS).for_each(|_| self.settle()),
             Op::AllOnward => (0..self.lives.0.len()).for_each(|life| self.onward(life)),
             Op::Report { life, report } => {
                 if let Some(life) = self.lives.pick(life) {
@@ -262,6 +265,13 @@ impl Play {
         if let Some((shard, conn)) = self.at_gate(back) {
             self.legal(FleetInput::GateOpened { shard, conn });
         }
+    }
+
+    /// Every shard does what comes next, and time passes until something is due.
+    fn settle(&mut self) {
+        (0..self.lives.0.len()).for_each(|life| self.onward(life));
+        self.pass(Step::ToDeadline(0));
+        self.tick();
     }
 
     /// Every shard does what it should and time passes: whoever wants to identify does so in the end.

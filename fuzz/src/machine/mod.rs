@@ -20,7 +20,7 @@ use shardwright_core::{
 use self::checker::Checker;
 use self::gateway::Gateway;
 use self::lines::Told;
-use self::ops::{Op, Payload, Seq, Wrap};
+use self::ops::{Kind, Op, Payload, Seq, Wrap};
 use self::setup::{LIMIT, Setup};
 use crate::secret;
 use crate::time::{self, Clock, Step};
@@ -132,18 +132,16 @@ impl Play {
                 }
             }
             Op::Granted { back } => self.granted(conn(back)),
-            Op::Command { kind, queue } => {
-                let (id, command) = self.checker.commands.make(kind);
-                let if_not_ready = if queue {
-                    IfNotReady::Queue
-                } else {
-                    IfNotReady::Fail
-                };
-                self.legal(Input::Command {
-                    id,
-                    command,
-                    if_not_ready,
-                });
+            Op::Command { kind, queue } => self.command(kind, queue),
+            Op::Burst { count, beats } => {
+                let conn = conn(0);
+                for _ in 0..count {
+                    if beats {
+                        self.payload(conn, &Payload::Beat, Wrap::Usual);
+                    } else {
+                        self.command(Kind::Raw { op: 99 }, true);
+                    }
+                }
             }
             Op::Acknowledged { back } => {
                 if let Some(id) = self.checker.handed(back) {
@@ -255,6 +253,19 @@ impl Play {
             self.checker.lines.input(conn, Told::Granted);
             self.legal(Input::IdentifyGranted { conn });
         }
+    }
+
+    fn command(&mut self, kind: Kind, queue: bool) {
+        let (id, command) = self.checker.commands.make(kind);
+        self.legal(Input::Command {
+            id,
+            command,
+            if_not_ready: if queue {
+                IfNotReady::Queue
+            } else {
+                IfNotReady::Fail
+            },
+        });
     }
 
     fn payload(&mut self, conn: Option<ConnId>, payload: &Payload, wrap: Wrap) {
