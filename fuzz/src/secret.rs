@@ -33,9 +33,12 @@ pub(crate) fn is_in(text: &str) -> bool {
 pub(crate) fn is_spelt_in(input: &[u8]) -> bool {
     const SOME: usize = 5;
     let input = String::from_utf8_lossy(input);
-    let some = TOKEN.as_bytes().windows(SOME);
-    some.filter_map(|some| str::from_utf8(some).ok())
-        .any(|some| input.contains(some))
+    let escaped = TOKEN.escape_default().to_string();
+    [TOKEN, &escaped].iter().any(|form| {
+        let some = form.as_bytes().windows(SOME);
+        some.filter_map(|some| str::from_utf8(some).ok())
+            .any(|some| input.contains(some))
+    })
 }
 
 pub(crate) fn must_not_show(text: &str) {

@@ -18,10 +18,13 @@ pub(super) struct Question {
 
 impl FleetMachine {
     pub(super) fn ask_for_states(&mut self, id: CommandId, filter: ShardFilter, remove: bool) {
+        // After the end nobody is asked, not even a shard that never reported its own.
+        let ended = matches!(self.state, State::Stopped);
+        let runs = |shard| !ended && self.shards.get(shard).is_some_and(Shard::is_running);
         let (running, states): (Vec<_>, Vec<_>) = self
             .states()
             .into_iter()
-            .partition(|state| self.shards.get(&state.shard).is_some_and(Shard::is_running));
+            .partition(|state| runs(&state.shard));
         let open: BTreeSet<ShardId> = running.iter().map(|state| state.shard).collect();
         for shard in open.iter().copied() {
             let message = ToShard::ReportState;
