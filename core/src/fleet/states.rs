@@ -20,7 +20,8 @@ impl FleetMachine {
     pub(super) fn ask_for_states(&mut self, id: CommandId, filter: ShardFilter, remove: bool) {
         // After the end nobody is asked, not even a shard that never reported its own.
         let ended = matches!(self.state, State::Stopped);
-        let runs = |shard| !ended && self.shards.get(shard).is_some_and(Shard::is_running);
+        let runs =
+            |shard: &ShardId| !ended && self.shards.get(shard).is_some_and(Shard::is_running);
         let (running, states): (Vec<_>, Vec<_>) = self
             .states()
             .into_iter()
