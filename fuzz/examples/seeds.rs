@@ -17,9 +17,68 @@ const DECODE: [(&str, u8); 5] = [
 /// Compressions of `machine` inputs.
 const MACHINE: [(&str, u8); 4] = [("plain", 0), ("zlib", 1), ("zstd", 2), ("whole", 3)];
 /// Seven operations of `machine` that do what comes next: dial, open, Hello, grant, READY, two events.
-const UP: [u8; 7] = [0; 7];
+const UP: &[u8] = &[0; 7];
 /// A text message on the newest connection.
 const TEXT: [u8; 3] = [17, 0, 1];
+
+/// Plots that chance finds late: what it takes to lose a session for good, to be without room in every
+/// state, to meet the send budget, and to swap layouts.
+const PLOTS: [(&str, &str, &[&[u8]]); 4] = [
+    (
+        "machine",
+        "fruitless",
+        &[
+            SHARD, UP, FRUITLESS, FRUITLESS, FRUITLESS, FRUITLESS, FRUITLESS, FRUITLESS,
+        ],
+    ),
+    (
+        "machine",
+        "no_room",
+        &[
+            SHARD,
+            &[0],
+            NO_ROOM,
+            &[0, 0],
+            NO_ROOM,
+            &[0, 0, 0],
+            NO_ROOM,
+            &[0, 0, 0, 0],
+            NO_ROOM,
+            UP,
+            NO_ROOM,
+        ],
+    ),
+    (
+        "machine",
+        "bursts",
+        &[
+            SHARD,
+            UP,
+            &[24, 130, 1, 0, 24, 200, 0],
+            SEND,
+            &[24, 200, 0],
+            SEND,
+            SEND,
+        ],
+    ),
+    (
+        "fleet",
+        "swap",
+        &[BOT, &[20, 3, 3, 27, 1, 3], INFO, &[3, 3, 3, 3]],
+    ),
+];
+/// An uncompressed shard that waits for guilds.
+const SHARD: &[u8] = &[0, 1, 0x23, 7];
+/// Closed without a code, then dialled and opened once more.
+const FRUITLESS: &[u8] = &[20, 0, 20, 0, 0, 0];
+/// Congested for a moment, then closed and dialled again.
+const NO_ROOM: &[u8] = &[30, 1, 30, 0, 20, 0, 20, 0];
+/// To the next deadline, and a tick.
+const SEND: &[u8] = &[4, 0, 1, 8];
+/// Two shards that swap, with the gateway known.
+const BOT: &[u8] = &[64, 128, 7, 0, 0, 2, 100, 100, 9, 1];
+/// Discord answers.
+const INFO: &[u8] = &[17, 0, 3, 100, 100, 9, 1];
 
 const GOOD: &str = r#"{"url":"wss://gateway.discord.gg","shards":9,"session_start_limit":{"total":1000,"remaining":999,"reset_after":14400000,"max_concurrency":1}}"#;
 const ANSWERS: [(&str, u16, &str, &str); 6] = [
@@ -79,7 +138,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             out,
             "machine",
             &format!("{compression}-{name}"),
-            &[&setup[..], &UP, &TEXT, &len, &payload].concat(),
+            &[&setup[..], UP, &TEXT, &len, &payload].concat(),
         )?;
         lines.push(payload);
     }
@@ -92,6 +151,9 @@ fn main() -> Result<(), Box<dyn Error>> {
             &format!("{name}-{chunk}"),
             &[&[kind, 2, 0, 9, 1, 7][..], &stream].concat(),
         )?;
+    }
+    for (target, name, parts) in PLOTS {
+        write(out, target, name, &parts.concat())?;
     }
     for (name, status, header, body) in ANSWERS {
         let length = if header.is_empty() {

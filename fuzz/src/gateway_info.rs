@@ -24,7 +24,7 @@ pub fn check(data: &[u8]) {
             (Some(with_token(header)), body)
         }
     };
-    if secret::is_in(&String::from_utf8_lossy(rest)) {
+    if secret::is_spelt_in(rest) {
         return;
     }
     let header = header.map(|header| String::from_utf8_lossy(&header).into_owned());

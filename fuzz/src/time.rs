@@ -54,8 +54,9 @@ impl Clock {
         }
     }
 
-    /// What the clock shows, forward or backward.
-    pub(crate) fn now(&self) -> Instant {
+    /// Shows a machine the time, which may lie before what it was shown.
+    pub(crate) fn show(&mut self) -> Instant {
+        self.latest = self.latest.max(self.now);
         self.now
     }
 
@@ -88,6 +89,5 @@ impl Clock {
         };
         self.now += by;
         self.wall += by;
-        self.latest = self.latest.max(self.now);
     }
 }

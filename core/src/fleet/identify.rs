@@ -194,10 +194,7 @@ impl IdentifyTurns {
             self.resets_at = now + WINDOW;
             self.careful = false;
         }
-        // Turns given and not yet used will spend a start each.
-        let given = self.buckets.values().map(|bucket| bucket.granted.len());
-        let given: usize = given.sum();
-        if usize::try_from(self.left()).is_ok_and(|left| left <= given) {
+        if self.all_given() {
             return None;
         }
         for bucket in self.buckets.values_mut() {
@@ -213,12 +210,19 @@ impl IdentifyTurns {
         None
     }
 
+    /// Whether no start is left but for turns that are given and not yet used, which spend one each.
+    fn all_given(&self) -> bool {
+        let given = self.buckets.values().map(|bucket| bucket.granted.len());
+        let given: usize = given.sum();
+        usize::try_from(self.left()).is_ok_and(|left| left <= given)
+    }
+
     /// When to look again: a bucket becomes free, or the budget is reset.
     pub(super) fn next(&self) -> Option<Instant> {
         if self.waiting() == 0 {
             return None;
         }
-        if self.left() == 0 {
+        if self.all_given() {
             return Some(self.resets_at);
         }
         self.buckets
@@ -291,6 +295,28 @@ mod tests {
         assert_eq!(turns.grant(now + BETWEEN / 2), None);
         let turn = turns.grant(now + BETWEEN);
         assert_eq!(turn, Some((shard(5), ConnId(1))));
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "an origin for virtual time")]
+    fn nobody_looks_again_and_again_while_the_last_starts_are_given() {
+        let now = Instant::now();
+        let limit = SessionStartLimit::new(1000, 2, WINDOW, 2);
+        let shard = |number| ShardId::new(number, 8).unwrap();
+        let mut turns = IdentifyTurns::new(&limit, false, now);
+        turns.request(shard(0), ConnId(1));
+        assert_eq!(turns.grant(now), Some((shard(0), ConnId(1))));
+        turns.sent(shard(0), now);
+        turns.request(shard(1), ConnId(1));
+        turns.request(shard(2), ConnId(1));
+        let later = now + BETWEEN;
+        // Bucket 0 is free again, but 1 has the last start.
+        assert_eq!(
+            turns.grant(later - BETWEEN / 2),
+            Some((shard(1), ConnId(1)))
+        );
+        assert_eq!(turns.grant(later), None);
+        assert_eq!(turns.next(), Some(now + WINDOW));
     }
 
     #[test]

@@ -271,6 +271,7 @@ impl FleetMachine {
 
     /// A shard's driver is gone, and the shard with it: it is started again, with its session.
     pub(super) fn vanished(&mut self, id: ShardId, state: ShardState) {
+        self.set_up(id, false);
         let removed = self.removals.values().any(|removal| removal.waits_for(id));
         let makes_way = self
             .re_shard

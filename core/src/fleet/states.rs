@@ -18,14 +18,14 @@ pub(super) struct Question {
 
 impl FleetMachine {
     pub(super) fn ask_for_states(&mut self, id: CommandId, filter: ShardFilter, remove: bool) {
+        // After the end nobody is asked, not even a shard that never reported its own.
+        let ended = matches!(self.state, State::Stopped);
+        let runs =
+            |shard: &ShardId| !ended && self.shards.get(shard).is_some_and(Shard::is_running);
         let (running, states): (Vec<_>, Vec<_>) = self
             .states()
             .into_iter()
-            // Nobody is left to answer after the end, not even shards that were given up.
-            .partition(|state| {
-                !matches!(self.state, State::Stopped)
-                    && self.shards.get(&state.shard).is_some_and(Shard::is_running)
-            });
+            .partition(|state| runs(&state.shard));
         let open: BTreeSet<ShardId> = running.iter().map(|state| state.shard).collect();
         for shard in open.iter().copied() {
             let message = ToShard::ReportState;

@@ -28,6 +28,8 @@ use crate::secret;
 use crate::time::{self, Clock, Step};
 
 const OPS: usize = 200;
+/// In which a small bot comes up.
+const ROUNDS: usize = 8;
 /// For each shard a few things may be to do at once.
 const DRAIN: usize = 2_000;
 const A_DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -51,6 +53,7 @@ impl<'a> Arbitrary<'a> for Plot {
 
 pub fn check(plot: Plot) {
     let mut play = Play::new(plot.setup);
+    play.spelt = plot.ops.iter().any(|op| secret::is_spelt_in(op.bytes()));
     plot.ops.into_iter().for_each(|op| play.carry_out(op));
     play.calm();
     play.end();
@@ -71,12 +74,15 @@ struct Play {
     swapping: bool,
     started: bool,
     stopped: bool,
+    /// The input spells the token itself.
+    spelt: bool,
 }
 
 impl Play {
     fn new(setup: Setup) -> Self {
-        let clock = Clock::new();
-        let machine = || FleetMachine::new(setup.config.clone(), setup.seed, clock.now());
+        let mut clock = Clock::new();
+        let now = clock.show();
+        let machine = || FleetMachine::new(setup.config.clone(), setup.seed, now);
         Self {
             machine: machine(),
             twin: machine(),
@@ -89,6 +95,7 @@ impl Play {
             swapping: false,
             started: false,
             stopped: false,
+            spelt: false,
             clock,
         }
     }
@@ -105,6 +112,7 @@ impl Play {
                     self.onward(usize::from(life) % count);
                 }
             }
+            Op::Settle => (0..ROUNDS).for_each(|_| self.settle()),
             Op::AllOnward => (0..self.lives.0.len()).for_each(|life| self.onward(life)),
             Op::Report { life, report } => {
                 if let Some(life) = self.lives.pick(life) {
@@ -204,6 +212,7 @@ impl Play {
             Answer::Unavailable => Err(FetchFault::network("no route")),
         };
         if let Ok(info) = &result {
+            self.clock.show();
             self.turns
                 .know_again(&info.session_start_limit, self.clock.latest());
         }
@@ -258,6 +267,13 @@ impl Play {
         }
     }
 
+    /// Every shard does what comes next, and time passes until something is due.
+    fn settle(&mut self) {
+        (0..self.lives.0.len()).for_each(|life| self.onward(life));
+        self.pass(Step::ToDeadline(0));
+        self.tick();
+    }
+
     /// Every shard does what it should and time passes: whoever wants to identify does so in the end.
     fn calm(&mut self) {
         self.start();
@@ -300,7 +316,7 @@ impl Play {
     }
 
     fn input(&mut self, input: FleetInput) -> std::result::Result<(), Misuse> {
-        let now = self.clock.now();
+        let now = self.clock.show();
         let result = self.machine.handle(now, input.clone());
         assert_eq!(result, self.twin.handle(now, input));
         self.turns.look_at_the_clock(self.clock.latest());
@@ -316,7 +332,9 @@ impl Play {
                 format!("{:?}", self.twin.poll()),
                 "the same inputs, the same actions"
             );
-            secret::must_not_show(&text);
+            if !self.spelt {
+                secret::must_not_show(&text);
+            }
             if let FleetAction::Wait(wait) = &action {
                 assert_eq!(*wait == Wait::Stopped, self.stopped);
                 break;

@@ -19,6 +19,8 @@ pub(super) enum Op {
     },
     /// All of them do.
     AllOnward,
+    /// All of them do, again and again, and time passes.
+    Settle,
     Report {
         life: u8,
         report: Report,
@@ -114,10 +116,21 @@ pub(super) enum Which {
     Life(u8),
 }
 
+impl Op {
+    /// What the fuzzer has written itself.
+    pub(super) fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Fetched(Answer::Body { body, .. }) => body,
+            _ => &[],
+        }
+    }
+}
+
 impl<'a> Arbitrary<'a> for Op {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
         Ok(match u.int_in_range(0..=31_u8)? {
-            0..=3 => Self::AllOnward,
+            0..=2 => Self::AllOnward,
+            3 => Self::Settle,
             4..=7 => Self::Onward {
                 life: u.arbitrary()?,
             },

@@ -30,17 +30,18 @@ impl Play {
 
     /// What a shard reports, as far as a shard that runs could.
     pub(super) fn report(&mut self, shard: ShardId, report: Report) {
+        self.clock.show();
         let now = self.clock.latest();
         let Some(life) = self.lives.running(shard) else {
             return self.stray(shard, report);
         };
         let conn = life.conn();
         let report = match report {
-            Report::Want => {
+            // A connection is lost first.
+            Report::Want if !life.up => {
                 life.dials();
                 life.turn = Turn::Wanted;
                 life.identified = false;
-                life.up = false;
                 ShardReport::WantIdentify { conn: life.conn() }
             }
             Report::Withdraw if life.turn != Turn::None => {
@@ -57,7 +58,7 @@ impl Play {
                 life.up = true;
                 ShardReport::Up
             }
-            Report::Down => {
+            Report::Want | Report::Down => {
                 life.up = false;
                 ShardReport::Down
             }

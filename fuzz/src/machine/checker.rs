@@ -35,7 +35,9 @@ pub(super) struct Checker {
     handed: Vec<EventId>,
     /// What the newest connection brought may be anything.
     pub(super) spoilt: bool,
-    stopped: Option<ShardState>,
+    stopped: bool,
+    /// What the shard ended with.
+    last: Option<ShardState>,
     connecting: Option<ConnId>,
 }
 
@@ -62,13 +64,14 @@ impl Checker {
             session,
             handed: Vec::new(),
             spoilt: false,
-            stopped: None,
+            stopped: false,
+            last: None,
             connecting: None,
         }
     }
 
     pub(super) fn has_stopped(&self) -> bool {
-        self.stopped.is_some()
+        self.stopped
     }
 
     pub(super) fn handed(&self, back: u8) -> Option<EventId> {
@@ -192,10 +195,10 @@ impl Checker {
                 assert!(*last_seq == lost.highest || !self.hears_all);
             }
             Event::ShardStopped { state, .. } => {
-                assert!(self.stopped.is_none(), "one end");
+                assert!(!std::mem::replace(&mut self.stopped, true), "one end");
                 self.lines.stopped();
                 self.commands.stopped();
-                self.stopped = Some(state.clone());
+                self.last = Some(state.clone());
             }
             _ => {}
         }
@@ -260,9 +263,11 @@ impl Checker {
     pub(super) fn state(&mut self, state: &ShardState) {
         self.lines.drained();
         self.commands.drained();
-        if let Some(last) = &self.stopped {
-            assert_eq!((&last.session_id, last.seq), (&state.session_id, state.seq));
-            return;
+        if let Some(last) = self.last.take() {
+            assert_eq!(last, *state);
+            if !state.is_resumable() {
+                self.session = None;
+            }
         }
         match (&self.session, state.seq) {
             (Some(session), Some(seq)) if self.hears_all => assert_eq!(seq, session.acknowledged),

@@ -20,7 +20,7 @@ use shardwright_core::{
 use self::checker::Checker;
 use self::gateway::Gateway;
 use self::lines::Told;
-use self::ops::{Op, Payload, Seq, Wrap};
+use self::ops::{Kind, Op, Payload, Seq, Wrap};
 use self::setup::{LIMIT, Setup};
 use crate::secret;
 use crate::time::{self, Clock, Step};
@@ -50,6 +50,7 @@ impl<'a> Arbitrary<'a> for Plot {
 
 pub fn check(plot: Plot) {
     let mut play = Play::new(plot.setup);
+    play.spelt = plot.ops.iter().any(|op| secret::is_spelt_in(op.bytes()));
     plot.ops.into_iter().for_each(|op| play.carry_out(op));
     play.end();
 }
@@ -63,19 +64,16 @@ struct Play {
     compression: Compression,
     waits: bool,
     started: bool,
+    /// The input spells the token itself.
+    spelt: bool,
 }
 
 impl Play {
     fn new(setup: Setup) -> Self {
-        let clock = Clock::new();
-        let machine = || {
-            ShardMachine::new(
-                setup.config.clone(),
-                setup.state.clone(),
-                setup.seed,
-                clock.now(),
-            )
-        };
+        let mut clock = Clock::new();
+        let now = clock.show();
+        let machine =
+            || ShardMachine::new(setup.config.clone(), setup.state.clone(), setup.seed, now);
         let seq = setup
             .state
             .as_ref()
@@ -85,10 +83,11 @@ impl Play {
             machine: machine(),
             twin: machine(),
             gateway: Gateway::new(seq),
-            checker: Checker::new(&setup, clock.latest()),
+            checker: Checker::new(&setup, now),
             compression: setup.config.compression,
             waits: setup.waits,
             started: false,
+            spelt: false,
             clock,
         }
     }
@@ -133,18 +132,16 @@ impl Play {
                 }
             }
             Op::Granted { back } => self.granted(conn(back)),
-            Op::Command { kind, queue } => {
-                let (id, command) = self.checker.commands.make(kind);
-                let if_not_ready = if queue {
-                    IfNotReady::Queue
-                } else {
-                    IfNotReady::Fail
-                };
-                self.legal(Input::Command {
-                    id,
-                    command,
-                    if_not_ready,
-                });
+            Op::Command { kind, queue } => self.command(kind, queue),
+            Op::Burst { count, beats } => {
+                let conn = conn(0);
+                for _ in 0..count {
+                    if beats {
+                        self.payload(conn, &Payload::Beat, Wrap::Usual);
+                    } else {
+                        self.command(Kind::Raw { op: 99 }, true);
+                    }
+                }
             }
             Op::Acknowledged { back } => {
                 if let Some(id) = self.checker.handed(back) {
@@ -170,7 +167,6 @@ impl Play {
             _ => None,
         };
         self.clock.step(step, deadline);
-        self.checker.now = self.clock.latest();
     }
 
     fn tick(&mut self, wall: Option<i16>) {
@@ -259,6 +255,19 @@ impl Play {
         }
     }
 
+    fn command(&mut self, kind: Kind, queue: bool) {
+        let (id, command) = self.checker.commands.make(kind);
+        self.legal(Input::Command {
+            id,
+            command,
+            if_not_ready: if queue {
+                IfNotReady::Queue
+            } else {
+                IfNotReady::Fail
+            },
+        });
+    }
+
     fn payload(&mut self, conn: Option<ConnId>, payload: &Payload, wrap: Wrap) {
         let frames = self.gateway.frames(payload, wrap);
         self.receive(conn, frames);
@@ -275,6 +284,7 @@ impl Play {
     fn stop(&mut self, how: Stop) {
         self.checker.lines.last_stop |= how == Stop::Final;
         self.legal(Input::Stop(how));
+        self.checker.lines.only_stop = self.checker.lines.last_stop;
     }
 
     /// However it stands, a stop is the end soon.
@@ -306,7 +316,8 @@ impl Play {
             Input::Received { frame, .. } => frame.len(),
             _ => 0,
         };
-        let now = self.clock.now();
+        let now = self.clock.show();
+        self.checker.now = self.clock.latest();
         let result = self.machine.handle(now, input.clone());
         assert_eq!(result, self.twin.handle(now, input));
         self.drain();
@@ -321,7 +332,9 @@ impl Play {
             let (action, twin) = (self.machine.poll(), self.twin.poll());
             let text = text(&action);
             assert_eq!(text, self::text(&twin), "the same inputs, the same actions");
-            secret::must_not_show(&text);
+            if !self.spelt {
+                secret::must_not_show(&text);
+            }
             assert_eq!(sent(&action), sent(&twin));
             self.checker.action(&action);
             if let Action::Wait(wait) = action {

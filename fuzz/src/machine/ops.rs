@@ -48,6 +48,11 @@ pub(super) enum Op {
         kind: Kind,
         queue: bool,
     },
+    /// So many at once: the gateway asks for beats, or raw commands.
+    Burst {
+        count: u8,
+        beats: bool,
+    },
     Acknowledged {
         back: u8,
     },
@@ -134,6 +139,20 @@ pub(super) enum Kind {
     Raw { op: u8 },
 }
 
+impl Op {
+    /// What the fuzzer has written itself.
+    pub(super) fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Bytes { bytes, .. } => bytes,
+            Self::Payload {
+                payload: Payload::Body { body, .. },
+                ..
+            } => body,
+            _ => &[],
+        }
+    }
+}
+
 impl<'a> Arbitrary<'a> for Op {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
         Ok(match u.int_in_range(0..=31_u8)? {
@@ -165,7 +184,11 @@ impl<'a> Arbitrary<'a> for Op {
             },
             22 => Self::Flushed { back: back(u)? },
             23 => Self::Granted { back: back(u)? },
-            24..=26 => Self::Command {
+            24 => Self::Burst {
+                count: u.arbitrary()?,
+                beats: u.arbitrary()?,
+            },
+            25 | 26 => Self::Command {
                 kind: u.arbitrary()?,
                 queue: u.arbitrary()?,
             },

@@ -298,3 +298,22 @@ fn a_driver_that_vanishes_beside_one_that_is_removed_comes_back() {
     world.pass(Duration::from_secs(3600));
     assert_eq!(world.started[begun..], [1]);
 }
+
+#[test]
+fn a_shard_that_has_just_vanished_does_not_count_as_connected() {
+    let mut world = World::new(ShardPlan::Total(2), limit(1000, 3600, 1), 2);
+    world.hanging = vec![1];
+    world.tell(FleetInput::Start);
+    let (id, filter) = (CommandId(1), ShardFilter::from(shard(1, 2)));
+    let now = world.now;
+    world
+        .fleet
+        .handle(now, FleetInput::RemoveShards { id, filter })
+        .unwrap();
+    while !matches!(world.fleet.poll(), FleetAction::Wait(_)) {}
+    world.tell(stopped_with(session_of(shard(1, 2))));
+    world.tell(vanished(shard(0, 2), session_of(shard(0, 2))));
+    assert_eq!(world.all_connected_at(), None, "0 is up no longer");
+    world.pass(Duration::from_secs(2));
+    assert_eq!(world.all_connected_at(), Some(Duration::from_secs(1)));
+}

@@ -524,3 +524,20 @@ fn a_first_fetch_that_fails_is_repeated_after_a_pause() {
     assert!(world.all_connected_at().is_some());
     assert!(world.stops().is_empty());
 }
+
+#[test]
+fn a_question_after_the_end_is_answered_even_if_a_shard_never_ended() {
+    let mut world = World::new(ShardPlan::Total(1), limit(1000, 3600, 1), 1);
+    world.stubborn = vec![0];
+    world.tell(FleetInput::Start);
+    world.tell(FleetInput::Stop(Stop::Keep));
+    world.pass(Duration::from_secs(60));
+    assert_eq!(world.stops(), [&StopReason::Requested]);
+    let (id, filter) = (CommandId(1), ShardFilter::all());
+    world
+        .fleet
+        .handle(world.now, FleetInput::AskForStates { id, filter })
+        .unwrap();
+    let first = world.fleet.poll();
+    assert!(matches!(&first, FleetAction::States { states, .. } if states.len() == 1));
+}
