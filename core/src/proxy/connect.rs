@@ -2,6 +2,8 @@
 
 use super::dialogue::ProxyFault;
 use super::{Login, authority};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 
 /// No answer's head is longer, interim ones included.
 const LONGEST_ANSWER: usize = 16 * 1024;
@@ -29,7 +31,7 @@ impl Connect {
             let login = [user, b":".as_slice(), password].concat();
             says.push_str(&format!(
                 "Proxy-Authorization: Basic {}\r\n",
-                base64(&login)
+                BASE64.encode(&login)
             ));
         }
         says.push_str("\r\n");
@@ -95,21 +97,4 @@ impl Connect {
             status => Err(ProxyFault::Status(status)),
         }
     }
-}
-
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let byte = |at: usize| u32::from(chunk.get(at).copied().unwrap_or_default());
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for at in 0..4 {
-            out.push(if at <= chunk.len() {
-                char::from(DIGITS[(bits >> (18 - 6 * at) & 63) as usize])
-            } else {
-                '='
-            });
-        }
-    }
-    out
 }
