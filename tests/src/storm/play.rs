@@ -377,7 +377,10 @@ impl<'s> Storm<'s> {
         match *fault {
             Fault::Crash { how, down, stored } => return self.crash(how, down, stored),
             Fault::HandOver => return self.hand_over(),
-            Fault::Lend { ref shards, pause } => return self.lend(shards, pause),
+            Fault::Lend { ref shards, pause } if !self.schedule.setup.starts_are_scarce() => {
+                return self.lend(shards, pause);
+            }
+            Fault::Lend { .. } => {}
             Fault::ReShard { to } => return self.re_shard(to),
             Fault::Width {
                 max_concurrency,
@@ -413,7 +416,7 @@ impl<'s> Storm<'s> {
             }
             Fault::Sleep { clock, lasts } => self.world.sleep(bot, ms(lasts), clock),
             Fault::StepWall { by, forward } => self.world.step_wall(ms(by), forward),
-            _ => self.from_outside(fault),
+            _ => self.break_around(fault),
         }
         Ok(())
     }

@@ -202,6 +202,12 @@ impl Setup {
             .build()
     }
 
+    /// Whether two processes that do not know of each other could start more sessions than are left; for that
+    /// Discord resets the token.
+    pub(super) fn starts_are_scarce(&self) -> bool {
+        self.left.min(self.starts) < 20 * u64::from(self.shards)
+    }
+
     pub(super) fn bot(&self) -> BotSpec {
         let mut fleet = World::fleet_config();
         fleet.template.compression = self.compression;

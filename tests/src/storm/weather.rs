@@ -14,7 +14,7 @@ const STEPS: usize = 16;
 
 impl Storm<'_> {
     /// What the server and the network do.
-    pub(super) fn from_outside(&mut self, fault: &Fault) {
+    pub(super) fn break_around(&mut self, fault: &Fault) {
         let bot = self.bot;
         match *fault {
             Fault::Play { on, ref effects } => self.play(on, effects),

@@ -206,7 +206,7 @@ impl World {
         &self.network
     }
 
-    /// From now on nothing is wrong: lines that stall go on, listeners are open, consumers take events at
+    /// From now on nothing is wrong: lines that stall go on and are not cut any more, listeners are open, consumers take events at
     /// once. Hosts that sleep wake up in their own time. A run that goes on long enough shows whether everybody recovers.
     pub fn calm(&mut self) {
         self.note(|| "calm".to_owned());
@@ -226,6 +226,9 @@ impl World {
         }
         let ids: Vec<_> = self.lines.keys().copied().collect();
         for id in ids {
+            if let Some(line) = self.lines.get_mut(&id) {
+                (line.up.cut, line.down.cut) = (None, None);
+            }
             self.recover_line(id);
         }
         for bot in 0..self.bots.len() {

@@ -151,11 +151,11 @@ fn states(index: usize, bot: &BotStory, broken: &mut Vec<Broken>) {
             Some(Event::Connecting { shard, .. }) => {
                 begun.insert(*shard);
             }
-            Some(Event::ShardStopped { shard, state, .. }) => {
-                // Boxes are emptied in turn: an earlier life's end may be taken last.
-                if left.get(shard).is_none_or(|(life, _)| *life <= taken.life) {
-                    left.insert(*shard, (taken.life, state));
-                }
+            // Boxes are emptied in turn: an earlier life's end may be taken last.
+            Some(Event::ShardStopped { shard, state, .. })
+                if left.get(shard).is_none_or(|(life, _)| *life <= taken.life) =>
+            {
+                left.insert(*shard, (taken.life, state));
             }
             Some(Event::Stopped { states, .. }) => {
                 for shard in &begun {
