@@ -25,7 +25,7 @@ use self::setup::{LIMIT, Setup};
 use crate::secret;
 use crate::time::{self, Clock, Step};
 
-const OPS: usize = 400;
+const OPS: usize = 200;
 /// Each is hundreds of inputs.
 const BURSTS: usize = 3;
 /// A message inflates to payloads of two bytes at least, each an event and perhaps a problem.
