@@ -269,7 +269,10 @@ impl Play {
 
     /// Every shard does what comes next, and time passes until something is due.
     fn settle(&mut self) {
-        (0..self.lives.0.len()).for_each(|life| self.onward(life));
+        // Its Identify leaves, it is up, its guilds are loaded: all before the next deadline.
+        for life in (0..self.lives.0.len()).cycle().take(3 * self.lives.0.len()) {
+            self.onward(life);
+        }
         self.pass(Step::ToDeadline(0));
         self.tick();
     }

@@ -100,7 +100,7 @@ impl Gateway {
                 Frame::Binary(stream.message(&std::mem::take(&mut self.held)).into())
             }
             Packer::Zstd(stream) => Frame::Binary(stream.message(&text).into()),
-            Packer::Whole if text.len() % 2 == 0 => Frame::Text(text.into()),
+            Packer::Whole if text.len().is_multiple_of(2) => Frame::Text(text.into()),
             Packer::Whole => Frame::Binary(zlib_whole(&text)),
         }
     }

@@ -25,7 +25,9 @@ use self::setup::{LIMIT, Setup};
 use crate::secret;
 use crate::time::{self, Clock, Step};
 
-const OPS: usize = 400;
+const OPS: usize = 200;
+/// Each is hundreds of inputs.
+const BURSTS: usize = 3;
 /// A message inflates to payloads of two bytes at least, each an event and perhaps a problem.
 const DRAIN: usize = 2 * LIMIT;
 /// A zstd window of 8 MiB with what is kept beside it.
@@ -63,6 +65,7 @@ struct Play {
     checker: Checker,
     compression: Compression,
     waits: bool,
+    bursts: usize,
     started: bool,
     /// The input spells the token itself.
     spelt: bool,
@@ -86,6 +89,7 @@ impl Play {
             checker: Checker::new(&setup, now),
             compression: setup.config.compression,
             waits: setup.waits,
+            bursts: 0,
             started: false,
             spelt: false,
             clock,
@@ -133,7 +137,9 @@ impl Play {
             }
             Op::Granted { back } => self.granted(conn(back)),
             Op::Command { kind, queue } => self.command(kind, queue),
+            Op::Burst { .. } if self.bursts == BURSTS => {}
             Op::Burst { count, beats } => {
+                self.bursts += 1;
                 let conn = conn(0);
                 for _ in 0..count {
                     if beats {
