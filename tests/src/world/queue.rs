@@ -77,21 +77,29 @@ pub(super) struct Queued {
     pub(super) due: Due,
 }
 
-impl PartialEq for Queued {
+/// One in the heap, which moves them a lot: small.
+#[derive(Debug)]
+struct Place {
+    at: Instant,
+    serial: u64,
+    due: Box<Due>,
+}
+
+impl PartialEq for Place {
     fn eq(&self, other: &Self) -> bool {
         self.serial == other.serial
     }
 }
 
-impl Eq for Queued {}
+impl Eq for Place {}
 
-impl PartialOrd for Queued {
+impl PartialOrd for Place {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl Ord for Queued {
+impl Ord for Place {
     /// The earliest is the greatest: a heap gives that first.
     fn cmp(&self, other: &Self) -> Ordering {
         (other.at, other.serial).cmp(&(self.at, self.serial))
@@ -100,7 +108,7 @@ impl Ord for Queued {
 
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    heap: BinaryHeap<Queued>,
+    heap: BinaryHeap<Place>,
     serial: u64,
 }
 
@@ -108,12 +116,15 @@ impl Queue {
     pub(super) fn put(&mut self, at: Instant, due: Due) {
         self.serial += 1;
         let serial = self.serial;
-        self.heap.push(Queued { at, serial, due });
+        let due = Box::new(due);
+        self.heap.push(Place { at, serial, due });
     }
 
     /// Puts off what was taken out.
     pub(super) fn put_off(&mut self, at: Instant, queued: Queued) {
-        self.heap.push(Queued { at, ..queued });
+        let Queued { serial, due, .. } = queued;
+        let due = Box::new(due);
+        self.heap.push(Place { at, serial, due });
     }
 
     pub(super) fn next(&self) -> Option<Instant> {
@@ -121,6 +132,8 @@ impl Queue {
     }
 
     pub(super) fn take(&mut self) -> Option<Queued> {
-        self.heap.pop()
+        let Place { at, serial, due } = self.heap.pop()?;
+        let due = *due;
+        Some(Queued { at, serial, due })
     }
 }
