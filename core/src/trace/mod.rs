@@ -1,7 +1,7 @@
 //! Record what a bot's machines heard and did, and have it happen again.
 //!
 //! A machine's actions follow from its configuration, its seed, the times and the inputs alone. A trace holds
-//! these, and the actions beside them: [`replay`] tells new machines the same and compares every action, bit
+//! these, and the actions beside them: [`replay()`] tells new machines the same and compares every action, bit
 //! for bit. So a trace is a bug report that can be run, and a regression test:
 //!
 //! ```no_run
