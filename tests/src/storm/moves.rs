@@ -67,7 +67,11 @@ impl Storm<'_> {
             self.world.check()?;
             return Err(StormError::NoEnd(PATIENCE));
         }
-        let states = self.world.answered(from, removed).map(<[_]>::to_vec);
+        let mut states = self.world.answered(from, removed).map(<[_]>::to_vec);
+        if from == self.bot && self.world.ended(from) {
+            // It was stopped for good meanwhile: its next life goes on with all of them.
+            states = None;
+        }
         self.pass(ms(pause))?;
         self.world.add_shards(to, states.unwrap_or_default());
         Ok(())
@@ -77,6 +81,9 @@ impl Storm<'_> {
     pub(super) fn lend(&mut self, shards: &[u32], pause: u64) -> Result<(), StormError> {
         if self.other.is_some() {
             return self.call_home();
+        }
+        if self.world.ended(self.bot) {
+            return Ok(());
         }
         let here = self.world.present(self.bot);
         let some: Vec<ShardId> = here
