@@ -4,6 +4,7 @@ use shardwright_core::{FetchFault, NoProxy, ProxyFault, ProxyRules, TransportFau
 use shardwright_runtime::ConnectError;
 use shardwright_testkit::emulator::Builder;
 use shardwright_testkit::scenario::Effect;
+use socket2::{Domain, Socket, Type};
 
 use crate::connecting::could_not;
 use crate::forwarder::{Forwarder, Manner, rules};
@@ -159,10 +160,12 @@ fn a_login_that_is_missing_or_wrong_is_named(harness: &dyn Harness) {
 }
 
 fn a_proxy_that_is_down_is_never_passed_by(harness: &dyn Harness) {
-    // A port that was free a moment ago.
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a listener");
-    let port = listener.local_addr().expect("an address").port();
-    drop(listener);
+    // A port that is taken and that nobody listens on.
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    let any = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+    socket.bind(&any.into()).expect("a port");
+    let address = socket.local_addr().expect("an address").as_socket();
+    let port = address.expect("of the internet").port();
     for scheme in ["http", "socks5"] {
         let rules = rules(&format!("{scheme}://127.0.0.1:{port}"));
         let down = ProxyFault::Unreached(Box::new(TransportFault::Refused));
