@@ -15,7 +15,10 @@ use shardwright_core::{Event, EventId, Overlap, ShardId};
 
 use crate::swap::{Muted, Swap, Verdict};
 
+mod aside;
 mod in_place;
+
+use aside::Aside;
 
 /// What happens when the consumer is too slow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -63,8 +66,12 @@ struct Mailbox {
     dropped: u64,
     /// Full, and not yet down to half.
     full: bool,
-    /// Its dispatches go to whoever resumes the session next.
-    withdrawn: bool,
+    /// Another layout has taken over: its dispatches come from there.
+    silenced: bool,
+    /// Its shard leaves, and its dispatches go to whoever resumes the session.
+    aside: Option<Aside>,
+    /// The last session that is lost.
+    lost: Option<u32>,
     /// Its shard is gone: the box goes with its last event.
     retired: bool,
     /// Of a layout that has not taken over yet.
@@ -88,7 +95,9 @@ impl Mailbox {
             bytes: 0,
             dropped: 0,
             full: false,
-            withdrawn: false,
+            silenced: false,
+            aside: None,
+            lost: None,
             retired: false,
             muted: None,
             is_new: false,
@@ -231,7 +240,7 @@ impl Mailboxes {
                     producers.push(mailbox.producer.take());
                     kept.extend(muted.into_events().map(|event| (index, event)));
                 }
-                None => mailbox.withdrawn = true,
+                None => mailbox.silenced = true,
             }
         }
         for (index, event) in kept {
@@ -255,7 +264,12 @@ impl Mailboxes {
         if state.abandoned || state.ended {
             return false;
         }
-        let State { boxes, swap, .. } = &mut *state;
+        let State {
+            boxes,
+            swap,
+            pushed,
+            ..
+        } = &mut *state;
         let Some(Some(mailbox)) = boxes.get_mut(slot.0) else {
             return false;
         };
@@ -263,7 +277,7 @@ impl Mailboxes {
         let size = size_of(&event);
         match &event {
             Event::Dispatch(dispatch) => {
-                if mailbox.withdrawn {
+                if mailbox.silenced {
                     return false;
                 }
                 if let Some(muted) = &mut mailbox.muted {
@@ -271,6 +285,22 @@ impl Mailboxes {
                         muted.keep(event, size, self.bytes);
                     }
                     return false;
+                }
+                if let Some(aside) = &mut mailbox.aside {
+                    if aside.is_full(self.events, self.bytes) {
+                        mailbox.full = self.overflow == Overflow::Pause;
+                        if !mailbox.full {
+                            aside.drop_one();
+                            return false;
+                        }
+                    }
+                    let number = *pushed;
+                    aside.put(Item {
+                        event,
+                        size,
+                        number,
+                    });
+                    return mailbox.full;
                 }
                 if at_limit && self.overflow == Overflow::DropNewest {
                     mailbox.dropped += 1;
@@ -285,6 +315,7 @@ impl Mailboxes {
                     muted.set_loaded();
                 }
             }
+            Event::SessionLost { session, .. } => state.lose(slot.0, *session),
             // A measurement, of no interest once it is old; all else is kept.
             Event::Heartbeat { .. } if at_limit => return false,
             _ => {}
@@ -400,15 +431,14 @@ impl Mailboxes {
     }
 
     /// Takes back the dispatches of a shard that the consumer has not been given, and all that are still
-    /// to come: whoever resumes its session gets them. Returns the last that was given.
+    /// to come: whoever resumes its session gets them. What is left of sessions that are lost stays.
+    /// Returns the last that was given.
     pub fn withdraw(&self, slot: Slot) -> Option<EventId> {
         let mut state = self.lock();
         let mailbox = state.at(slot.0)?;
         let given = mailbox.given;
-        mailbox.withdrawn = true;
-        mailbox
-            .items
-            .retain(|item| !matches!(item.event, Event::Dispatch(_)));
+        let aside = mailbox.aside.get_or_insert_default();
+        aside.take_from(&mut mailbox.items, mailbox.lost);
         mailbox.bytes = mailbox.items.iter().map(|item| item.size).sum();
         if mailbox.items.is_empty() {
             state.turns.retain(|&turn| turn != slot.0);
@@ -499,6 +529,21 @@ impl State {
         self.pushed += 1;
         if first {
             self.turns.push_back(index);
+        }
+    }
+
+    /// Nobody can resume this session: what was withdrawn of it is for the consumer after all.
+    fn lose(&mut self, index: usize, session: u32) {
+        let Some(mailbox) = self.at(index) else {
+            return;
+        };
+        mailbox.lost = mailbox.lost.max(Some(session));
+        if let Some(aside) = &mut mailbox.aside {
+            let (items, dropped) = aside.give_back();
+            mailbox.dropped += dropped;
+            for item in items {
+                self.put(index, item.event, item.size);
+            }
         }
     }
 

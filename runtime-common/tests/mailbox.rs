@@ -13,7 +13,16 @@ use shardwright_runtime::{Acknowledge, AcknowledgeError, Mailboxes, Overflow, Sl
 
 /// Real dispatches: READY and `count - 1` more, of sequences 1 to `count`.
 fn dispatches(number: u32, count: u64) -> Vec<Event<'static>> {
-    let now = Instant::now();
+    let mut events = sessions(number, &[count]);
+    events.retain(|event| matches!(event, Event::Dispatch(_)));
+    assert_eq!(events.len() as u64, count);
+    events
+}
+
+/// The dispatches of sessions of these lengths, READY among them, and what says that all but the last of
+/// them are lost.
+fn sessions(number: u32, lengths: &[u64]) -> Vec<Event<'static>> {
+    let mut now = Instant::now();
     let shard = ShardId::new(number, 2).unwrap();
     let url = "wss://gateway.example".parse().unwrap();
     let mut config = ShardConfig::new(shard, Token::new("t").unwrap(), Intents::empty(), url);
@@ -21,36 +30,52 @@ fn dispatches(number: u32, count: u64) -> Vec<Event<'static>> {
     let mut machine = ShardMachine::new(config, None, 1, now);
     let mut out = Vec::new();
     let mut conn = None;
-    let mut step = |input: Input| {
+    let mut step = |now: Instant, input: Input| {
         machine.handle(now, input).unwrap();
         loop {
             match machine.poll() {
-                Action::Wait(_) => return conn.unwrap(),
+                Action::Wait(_) => return conn,
                 Action::Connect { conn: new, .. } => conn = Some(new),
-                Action::Emit(event @ Event::Dispatch(_)) => out.push(event.into_owned()),
+                Action::Emit(event @ (Event::Dispatch(_) | Event::SessionLost { .. })) => {
+                    out.push(event.into_owned());
+                }
                 _ => {}
             }
         }
     };
-    let conn = step(Input::Start);
-    let text = |text: String| Input::Received {
-        conn,
-        frame: Frame::Text(text.into()),
-    };
-    step(Input::Opened { conn });
-    step(text(
-        r#"{"op":10,"d":{"heartbeat_interval":41250}}"#.to_owned(),
-    ));
-    step(Input::IdentifyGranted { conn });
-    step(Input::Flushed { conn });
-    let ready = r#"{"t":"READY","s":1,"op":0,"d":{"v":10,"session_id":"a","resume_gateway_url":"wss://r.example","guilds":[]}}"#;
-    step(text(ready.to_owned()));
-    for seq in 2..=count {
-        step(text(format!(
-            r#"{{"t":"X","s":{seq},"op":0,"d":{{"n":{seq}}}}}"#
-        )));
+    step(now, Input::Start);
+    for (index, length) in lengths.iter().enumerate() {
+        if index > 0 {
+            // Longer than any wait before a dial.
+            now += Duration::from_secs(10);
+        }
+        let conn = step(now, Input::Tick { wall: None }).unwrap();
+        let text = |text: String| Input::Received {
+            conn,
+            frame: Frame::Text(text.into()),
+        };
+        step(now, Input::Opened { conn });
+        let hello = r#"{"op":10,"d":{"heartbeat_interval":41250}}"#;
+        step(now, text(hello.to_owned()));
+        step(now, Input::IdentifyGranted { conn });
+        step(now, Input::Flushed { conn });
+        let ready = r#"{"t":"READY","s":1,"op":0,"d":{"v":10,"session_id":"a","resume_gateway_url":"wss://r.example","guilds":[]}}"#;
+        step(now, text(ready.to_owned()));
+        for seq in 2..=*length {
+            let event = format!(r#"{{"t":"X","s":{seq},"op":0,"d":{{"n":{seq}}}}}"#);
+            step(now, text(event));
+        }
+        if index + 1 < lengths.len() {
+            step(now, text(r#"{"op":9,"d":false}"#.to_owned()));
+            step(
+                now,
+                Input::Closed {
+                    conn,
+                    code: Some(4000),
+                },
+            );
+        }
     }
-    assert_eq!(out.len() as u64, count);
     out
 }
 
@@ -239,6 +264,61 @@ fn withdrawn_dispatches_are_not_delivered() {
     assert!(is_empty(&boxes));
     assert_eq!(boxes.withdraw(slot).map(|id| id.seq), Some(1));
     assert_eq!(boxes.withdraw(add(&boxes, 1)), None);
+}
+
+/// Sequence numbers of the dispatches that can be taken; 0 for all else.
+fn rest(boxes: &Mailboxes) -> Vec<u64> {
+    let mut rest = Vec::new();
+    while let Poll::Ready(Some(event)) = boxes.poll_next(&mut Context::from_waker(Waker::noop())) {
+        rest.push(match event {
+            Event::Dispatch(dispatch) => dispatch.id().seq,
+            _ => 0,
+        });
+    }
+    rest
+}
+
+#[test]
+fn what_is_left_of_a_lost_session_is_not_withdrawn() {
+    let boxes = new(100, Overflow::Pause);
+    let slot = add(&boxes, 0);
+    for event in sessions(0, &[3, 2]) {
+        boxes.push(slot, event);
+    }
+    assert_eq!(taken(&boxes), (0, 1));
+    assert_eq!(
+        boxes.withdraw(slot).map(|id| (id.session, id.seq)),
+        Some((1, 1))
+    );
+    boxes.retire(slot);
+    assert_eq!(rest(&boxes), [2, 3, 0]);
+}
+
+#[test]
+fn what_was_withdrawn_comes_back_when_its_session_is_lost() {
+    for (overflow, wanted) in [
+        (Overflow::Pause, &[2, 3, 4, 5, 0][..]),
+        (Overflow::DropNewest, &[2, 3, 4, 0]),
+    ] {
+        let boxes = new(3, overflow);
+        let slot = add(&boxes, 0);
+        let mut events = sessions(0, &[5, 1]).into_iter();
+        let mut push = || boxes.push(slot, events.next().unwrap());
+        push();
+        push();
+        assert_eq!(taken(&boxes), (0, 1));
+        boxes.withdraw(slot);
+        assert!(!push(), "two of three");
+        assert!(!push(), "three of three");
+        assert_eq!(push(), overflow == Overflow::Pause);
+        assert!(is_empty(&boxes));
+        assert_eq!(boxes.dropped(), 0, "whoever resumes gets it");
+        push();
+        assert_eq!(rest(&boxes), wanted);
+        assert_eq!(boxes.dropped(), u64::from(overflow == Overflow::DropNewest));
+        push();
+        assert!(is_empty(&boxes), "the next session can be resumed");
+    }
 }
 
 #[test]

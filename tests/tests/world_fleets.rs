@@ -230,7 +230,7 @@ fn a_gate_of_its_own_that_fails_now_and_then_lets_all_through() {
 }
 
 #[test]
-fn what_a_lost_session_left_goes_with_the_driver_of_its_shard() {
+fn what_a_lost_session_left_outlives_the_driver_of_its_shard() {
     let mut world = world(|server| (server.shards, server.rate) = (1, 10.0));
     let bot = world.start_bot();
     world.run_until(|world| world.all_live(bot)).unwrap();

@@ -32,7 +32,7 @@ impl Mailboxes {
         };
         match &event {
             Event::Dispatch(dispatch) => {
-                if mailbox.withdrawn {
+                if mailbox.silenced || mailbox.aside.is_some() {
                     return None;
                 }
                 if let Some(muted) = &mut mailbox.muted {

@@ -32,6 +32,8 @@ struct Mailbox {
     bytes: usize,
     full: bool,
     withdrawn: bool,
+    /// The last session that is lost.
+    lost: Option<u32>,
     handled: Option<EventId>,
     /// The last that the consumer was given.
     given: Option<EventId>,
@@ -174,6 +176,7 @@ impl Mailboxes {
                     muted.loaded = true;
                 }
             }
+            Event::SessionLost { session, .. } => mailbox.lost = Some(*session),
             Event::Heartbeat { .. } if over => return Put::Ignored,
             _ => {}
         }
@@ -254,14 +257,16 @@ impl Mailboxes {
         self.boxes.get(shard)?.handled
     }
 
-    /// Takes back what the consumer was not given; the last it was given.
+    /// Takes back what the consumer was not given of a session that can be resumed; the last it was given.
     pub(super) fn withdraw(&mut self, shard: usize) -> Option<EventId> {
         let mailbox = self.boxes.get_mut(shard)?;
         mailbox.withdrawn = true;
         self.total -= mailbox.waiting.len();
-        mailbox
-            .waiting
-            .retain(|(_, event, _)| !matches!(event, Event::Dispatch(_)));
+        let lost = mailbox.lost;
+        mailbox.waiting.retain(|(_, event, _)| match event {
+            Event::Dispatch(dispatch) => Some(dispatch.id().session) <= lost,
+            _ => true,
+        });
         self.total += mailbox.waiting.len();
         mailbox.bytes = mailbox.waiting.iter().map(|(.., size)| size).sum();
         if mailbox.waiting.len() <= self.limit / 2 && mailbox.bytes <= self.byte_limit / 2 {

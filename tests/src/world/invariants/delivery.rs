@@ -203,14 +203,7 @@ impl Reader<'_> {
                 let Some(name) = reading.names.get(session).cloned() else {
                     return;
                 };
-                // A runtime withdraws what was not taken of a shard that is told to stop, or fell.
-                let (bot, life) = (self.evidence.bots[owner.0], self.evidence.life(owner));
-                let told = bot.stop.into_iter().chain(life.and_then(|life| life.told));
-                let fell = life.and_then(|life| life.fell.as_ref());
-                let mut ends = told.map(|(at, _)| at).chain(fell.map(|(at, _)| *at));
-                if !ends.any(|at| at <= taken.at) {
-                    self.whole_up_to(&name, owner, *session, *last_seq, taken.at, broken);
-                }
+                self.whole_up_to(&name, owner, *session, *last_seq, taken.at, broken);
             }
             TakenEvent::Notice(Event::Ready {
                 session,
