@@ -58,6 +58,12 @@ pub(crate) enum Verb {
   shardwright simulate --faults high --seconds 60         fresh seeds for a minute
   shardwright simulate --play storm-7.json                a schedule that broke a rule")]
     Simulate(crate::simulate::SimulateArgs),
+    /// Measure all runtimes beside the floor: reading a websocket and inflating, nothing else
+    #[command(after_help = "Examples:
+  shardwright bench                             all rows, about ten minutes
+  shardwright bench zlib zstd --runs 3          the rows whose name has one of these in it
+  shardwright bench --events 20000 --runs 1     a quick look")]
+    Bench(crate::bench::BenchArgs),
     /// Print a shell's completions of this command
     #[command(after_help = "Example:
   shardwright completions bash > ~/.local/share/bash-completion/completions/shardwright")]

@@ -1,6 +1,7 @@
 //! The `shardwright` command: watch, inspect and emulate the Discord Gateway.
 
 mod args;
+mod bench;
 mod commands;
 mod emulate;
 mod gateway;
@@ -59,6 +60,10 @@ fn main() -> ExitCode {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .init();
+    let cli = match bench::part(cli) {
+        Ok(outcome) => return outcome.into(),
+        Err(cli) => cli,
+    };
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -74,6 +79,7 @@ fn main() -> ExitCode {
             Verb::Record(args) => watch::run(args.into_watch(), cli.verbose).await,
             Verb::Replay(args) => replay::run(&args),
             Verb::Simulate(args) => simulate::run(args).await,
+            Verb::Bench(args) => bench::run(args).await,
             Verb::Completions { shell } => completions(shell),
         }
     });

@@ -1,0 +1,289 @@
+//! What is run, in which order, and what is made of it.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Deserialize;
+use serde_json::Value;
+use shardwright_tokio::Compression;
+
+use super::prepared::Play;
+use super::table::{self, Measured, Row};
+use super::{BenchArgs, BenchError};
+
+/// One client of a group: its name, and whether a row asks for a ratio to the floor, at most.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub(super) name: &'static str,
+    /// Whose program: ours, or a peer's.
+    pub(super) peer: bool,
+    flags: Vec<String>,
+}
+
+/// Clients that are compared with each other, against one server.
+#[derive(Clone, Debug)]
+pub(super) struct Group {
+    pub(super) name: String,
+    pub(super) play: Play,
+    /// Events of all connections.
+    pub(super) events: u64,
+    pub(super) entries: Vec<Entry>,
+    pub(super) kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// CPU time an event.
+    Events,
+    /// Memory and CPU of shards that rest.
+    Rest,
+}
+
+fn ours(name: &'static str, who: &str) -> Entry {
+    Entry {
+        name,
+        peer: false,
+        flags: vec!["--who".to_owned(), who.to_owned()],
+    }
+}
+
+fn peer(name: &'static str, program: &str) -> Entry {
+    Entry {
+        name,
+        peer: true,
+        flags: vec![program.to_owned()],
+    }
+}
+
+fn all(args: &BenchArgs) -> Vec<Group> {
+    let mut groups = Vec::new();
+    let compressions = [Compression::Zlib, Compression::Zstd, Compression::None];
+    let play = |compression, events, rate, shards, guilds| Play {
+        compression,
+        guilds,
+        events,
+        rate,
+        ready_bytes: 0,
+        shards,
+    };
+    for compression in compressions {
+        let mut entries = vec![
+            ours("floor", "floor"),
+            ours("tokio, events", "tokio"),
+            ours("tokio, in place", "in-place"),
+            ours("tokio, messages parsed", "messages"),
+            ours("async-std, events", "async-std"),
+            ours("smol, events", "smol"),
+            ours("blocking, events", "blocking"),
+            peer("twilight, raw", "twilight-raw"),
+            peer("twilight, typed", "twilight-typed"),
+            peer("tokio, typed by twilight-model", "shardwright-typed"),
+        ];
+        if compression == Compression::None {
+            entries.retain(|entry| entry.name != "tokio, messages parsed");
+        }
+        groups.push(Group {
+            name: format!("one shard as fast as it can, {compression}"),
+            play: play(compression, args.events, None, 1, 1),
+            events: args.events,
+            entries,
+            kind: Kind::Events,
+        });
+    }
+    let paced = |name: &str, shards: u32, rate: f64, events: u64| Group {
+        name: name.to_owned(),
+        play: play(
+            Compression::Zlib,
+            events / u64::from(shards),
+            Some(rate),
+            shards,
+            1,
+        ),
+        events: events / u64::from(shards) * u64::from(shards),
+        entries: vec![
+            ours("floor", "floor"),
+            ours("tokio, events", "tokio"),
+            ours("tokio, in place", "in-place"),
+            ours("blocking, events", "blocking"),
+            peer("twilight, raw", "twilight-raw"),
+        ],
+        kind: Kind::Events,
+    };
+    let second = args.events / 20;
+    groups.push(paced(
+        "one shard, 1,000 events a second, zlib",
+        1,
+        1000.0,
+        second,
+    ));
+    groups.push(paced(
+        "200 shards, 5,000 events a second in all, zlib",
+        200,
+        25.0,
+        second * 3,
+    ));
+    for compression in compressions {
+        groups.push(Group {
+            name: format!("shards at rest, {compression}"),
+            play: play(compression, 0, None, args.shards, 60),
+            events: 0,
+            entries: vec![
+                ours("tokio, events", "tokio"),
+                ours("blocking, events", "blocking"),
+                peer("twilight, raw", "twilight-raw"),
+            ],
+            kind: Kind::Rest,
+        });
+    }
+    groups
+}
+
+pub(super) fn run(args: &BenchArgs) -> Result<(), BenchError> {
+    let mut groups = all(args);
+    if !args.rows.is_empty() {
+        groups.retain(|group| {
+            args.rows
+                .iter()
+                .any(|row| group.name.contains(row.as_str()))
+        });
+    }
+    if groups.is_empty() {
+        let names: Vec<_> = all(args).into_iter().map(|group| group.name).collect();
+        return Err(BenchError::new(format!(
+            "no row has that in its name; there are: {}",
+            names.join("; ")
+        )));
+    }
+    let program = std::env::current_exe()?;
+    for group in &mut groups {
+        let compression = group.play.compression;
+        group.entries.retain(|entry| {
+            !entry.peer || peer_path(args.peers.as_deref(), entry, compression).is_some()
+        });
+    }
+    let rounds: usize = groups.iter().map(|group| group.entries.len()).sum();
+    let progress = ProgressBar::new(rounds as u64 * u64::from(args.runs)).with_style(
+        ProgressStyle::with_template("{bar:30} {pos}/{len} {msg} ({eta} left)")
+            .map_err(BenchError::new)?,
+    );
+    for group in groups {
+        let server = Server::start(&program, &group.play)?;
+        let mut measured: BTreeMap<&str, Vec<Value>> = BTreeMap::new();
+        for _ in 0..args.runs {
+            for entry in &group.entries {
+                progress.set_message(format!("{}: {}", group.name, entry.name));
+                let path = match entry.peer {
+                    true => peer_path(args.peers.as_deref(), entry, group.play.compression),
+                    false => None,
+                };
+                let report = client(&program, path.as_deref(), entry, &group, &server)?;
+                measured.entry(entry.name).or_default().push(report);
+                progress.inc(1);
+            }
+        }
+        let rows = group.entries.iter().map(|entry| Row {
+            name: entry.name,
+            measured: Measured::new(
+                measured.get(entry.name).map_or(&[][..], Vec::as_slice),
+                group.events,
+                args.shards,
+            ),
+        });
+        let rows: Vec<_> = rows.collect();
+        progress.suspend(|| table::print(&group, server.mean, args, &rows));
+    }
+    progress.finish_and_clear();
+    Ok(())
+}
+
+/// Where a peer's program is, if it was built.
+fn peer_path(folder: Option<&Path>, entry: &Entry, compression: Compression) -> Option<PathBuf> {
+    let name = entry.flags.first()?;
+    let path = folder?.join(format!("{name}-{compression}"));
+    path.is_file().then_some(path)
+}
+
+struct Server {
+    child: Child,
+    url: String,
+    messages: u64,
+    mean: u64,
+}
+
+#[derive(Deserialize)]
+struct Ready {
+    url: String,
+    messages: u64,
+    mean: u64,
+}
+
+impl Server {
+    fn start(program: &Path, play: &Play) -> Result<Self, BenchError> {
+        let mut child = Command::new(program)
+            .args(["bench", "server"])
+            .arg(serde_json::to_string(play).map_err(BenchError::new)?)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let mut line = String::new();
+        if let Some(out) = child.stdout.take() {
+            BufReader::new(out).read_line(&mut line)?;
+        }
+        let Ready {
+            url,
+            messages,
+            mean,
+        } = serde_json::from_str(&line).map_err(|_| BenchError::new("the server did not start"))?;
+        Ok(Self {
+            child,
+            url,
+            messages,
+            mean,
+        })
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may be gone already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn client(
+    program: &Path,
+    peer: Option<&Path>,
+    entry: &Entry,
+    group: &Group,
+    server: &Server,
+) -> Result<Value, BenchError> {
+    let mut command = match peer {
+        Some(path) => Command::new(path),
+        None => {
+            let mut command = Command::new(program);
+            command.args(["bench", "client"]).args(&entry.flags);
+            command
+        }
+    };
+    let output = command
+        .args(["--url", &server.url])
+        .args(["--compress", &group.play.compression.to_string()])
+        .args(["--shards", &group.play.shards.to_string()])
+        .args(["--guilds", &group.play.guilds.to_string()])
+        .args(["--events", &group.events.to_string()])
+        .args(["--messages", &server.messages.to_string()])
+        .args(["--rest", if group.kind == Kind::Rest { "4" } else { "0" }])
+        .stderr(Stdio::inherit())
+        .output()?;
+    let line = String::from_utf8_lossy(&output.stdout);
+    if !output.status.success() {
+        let name = entry.name;
+        return Err(BenchError::new(format!("{name}: {}", output.status)));
+    }
+    serde_json::from_str(line.trim())
+        .map_err(|error| BenchError::new(format!("{} said {line:?}: {error}", entry.name)))
+}

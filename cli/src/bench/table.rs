@@ -1,0 +1,129 @@
+//! Medians, ratios, and how they are printed.
+
+use serde_json::{Value, json};
+
+use super::BenchArgs;
+use super::plan::{Group, Kind};
+use crate::args::Format;
+
+/// What one client has cost, over all its runs.
+#[derive(Clone, Debug)]
+pub(super) struct Measured {
+    /// Nanoseconds an event, or bytes a shard: the least, the median, the most.
+    cost: [f64; 3],
+    /// Of shards at rest: milliseconds of CPU a second, for a thousand of them.
+    at_rest: Option<f64>,
+    /// Bytes a shard at its peak.
+    peak: Option<f64>,
+}
+
+pub(super) struct Row {
+    pub(super) name: &'static str,
+    pub(super) measured: Measured,
+}
+
+impl Measured {
+    pub(super) fn new(reports: &[Value], events: u64, shards: u32) -> Self {
+        let all = |key: &str| -> Vec<f64> {
+            let values = reports.iter().filter_map(|report| report[key].as_f64());
+            let mut values: Vec<_> = values.collect();
+            values.sort_by(f64::total_cmp);
+            values
+        };
+        let spread = |values: &[f64], by: f64| {
+            let at = |index: usize| values.get(index).map_or(f64::NAN, |value| value / by);
+            let last = values.len().saturating_sub(1);
+            [at(0), at(last / 2), at(last)]
+        };
+        let shards = f64::from(shards);
+        if events > 0 {
+            return Self {
+                cost: spread(&all("cpu_ns"), events as f64),
+                at_rest: None,
+                peak: None,
+            };
+        }
+        let busy = spread(&all("rest_cpu_s"), 1.0)[1] / spread(&all("rest_s"), 1.0)[1];
+        Self {
+            cost: spread(&all("memory"), shards),
+            at_rest: Some(busy * 1000.0 * 1000.0 / shards),
+            peak: Some(spread(&all("peak"), shards)[1]),
+        }
+    }
+
+    fn median(&self) -> f64 {
+        self.cost[1]
+    }
+}
+
+/// What the ratios of a group are to: the floor, or for memory twilight if it is there.
+fn base(kind: Kind, rows: &[Row]) -> Option<&Row> {
+    let name = match kind {
+        Kind::Events => "floor",
+        Kind::Rest => "twilight, raw",
+    };
+    rows.iter().find(|row| row.name == name)
+}
+
+pub(super) fn print(group: &Group, mean: u64, args: &BenchArgs, rows: &[Row]) {
+    let base = base(group.kind, rows);
+    let ratio = |row: &Row| base.map(|base| row.measured.median() / base.measured.median());
+    if !pretty(args) {
+        for row in rows {
+            let Measured {
+                cost: [least, median, most],
+                at_rest,
+                peak,
+            } = row.measured;
+            let unit = match group.kind {
+                Kind::Events => "ns an event",
+                Kind::Rest => "bytes a shard",
+            };
+            let line = json!({
+                "group": group.name, "client": row.name, "unit": unit, "runs": args.runs,
+                "median": median, "least": least, "most": most, "ratio": ratio(row),
+                "cpu_at_rest_ms_a_second_1000_shards": at_rest, "peak_bytes_a_shard": peak,
+            });
+            println!("{line}");
+        }
+        return;
+    }
+    match group.kind {
+        Kind::Events => {
+            println!("\n{} ({} events of {mean} bytes)", group.name, group.events);
+            println!(
+                "  {:32} {:>12} {:>19} {:>8}",
+                "", "ns an event", "least … most", "ratio"
+            );
+        }
+        Kind::Rest => {
+            println!("\n{} ({} shards)", group.name, args.shards);
+            println!(
+                "  {:32} {:>12} {:>19} {:>8} {:>10} {:>22}",
+                "", "KB a shard", "least … most", "ratio", "peak KB", "CPU ms/s, 1,000 shards"
+            );
+        }
+    }
+    let unit = match group.kind {
+        Kind::Events => 1.0,
+        Kind::Rest => 1000.0,
+    };
+    for row in rows {
+        let [least, median, most] = row.measured.cost.map(|cost| cost / unit);
+        let ratio = ratio(row).map_or_else(String::new, |ratio| format!("{ratio:.3}"));
+        let spread = format!("{least:.0} … {most:.0}");
+        print!("  {:32} {median:>12.0} {spread:>19} {ratio:>8}", row.name);
+        if let (Some(peak), Some(at_rest)) = (row.measured.peak, row.measured.at_rest) {
+            print!(" {:>10.0} {at_rest:>22.2}", peak / 1000.0);
+        }
+        println!();
+    }
+}
+
+fn pretty(args: &BenchArgs) -> bool {
+    use std::io::IsTerminal;
+    match args.format {
+        Some(format) => format == Format::Pretty,
+        None => std::io::stdout().is_terminal(),
+    }
+}
