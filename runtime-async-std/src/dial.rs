@@ -10,13 +10,45 @@ use async_tungstenite::{WebSocketStream, client_async_with_config};
 use futures_io::{AsyncRead, AsyncWrite};
 use futures_rustls::TlsConnector;
 use shardwright_core::{ProxyDialogue, ProxyStep, TransportFault};
-use shardwright_runtime::{StreamSocket, Target, fault, io_fault, unreached};
+use shardwright_runtime::{Bursts, StreamSocket, Target, fault, io_fault, unreached};
 
 use crate::turns::Runtime;
 
 /// A byte stream, encrypted or not.
 pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+
+/// A TCP stream, read ahead while it is busy.
+struct Line<S>(Bursts<S>);
+
+impl<S: AsyncRead + Unpin> AsyncRead for Line<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        self.0
+            .poll_read(into, |tcp, buffer| Pin::new(tcp).poll_read(cx, buffer))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Line<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(self.0.get_mut()).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(self.0.get_mut()).poll_flush(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(self.0.get_mut()).poll_close(cx)
+    }
+}
 
 type Socket = WebSocketStream<Box<dyn Io>>;
 
@@ -28,6 +60,7 @@ pub(crate) async fn dial<R: Runtime>(
     if let Some(dialogue) = target.tunnel {
         tunnel(&mut tcp, dialogue).await?;
     }
+    let tcp = Line(Bursts::new(tcp));
     let stream: Box<dyn Io> = match target.tls {
         Some((config, name)) => {
             let tls = TlsConnector::from(config).connect(name, tcp).await;

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use rustls::{ClientConnection, StreamOwned};
 use shardwright_core::TransportFault;
-use shardwright_runtime::{Target, fault, io_fault, tunnel};
+use shardwright_runtime::{Bursts, Target, fault, io_fault, tunnel};
 use socket2::SockRef;
 use tungstenite::client::client_with_config;
 use tungstenite::{HandshakeError, WebSocket};
@@ -22,7 +22,7 @@ const AT_ONCE: usize = 16;
 
 /// A TCP stream that gives up at its deadline while it still blocks.
 pub(crate) struct Tcp {
-    pub(crate) stream: mio::net::TcpStream,
+    pub(crate) stream: Bursts<mio::net::TcpStream>,
     deadline: Option<Instant>,
 }
 
@@ -35,7 +35,7 @@ pub(crate) enum Bytes {
 impl Tcp {
     fn new(stream: TcpStream, deadline: Instant) -> Self {
         Self {
-            stream: mio::net::TcpStream::from_std(stream),
+            stream: Bursts::new(mio::net::TcpStream::from_std(stream)),
             deadline: Some(deadline),
         }
     }
@@ -49,7 +49,7 @@ impl Tcp {
         if left.is_zero() {
             return Err(io::ErrorKind::TimedOut.into());
         }
-        let socket = SockRef::from(&self.stream);
+        let socket = SockRef::from(self.stream.get_ref());
         socket.set_read_timeout(Some(left))?;
         socket.set_write_timeout(Some(left))
     }
@@ -219,7 +219,7 @@ fn open(target: Target, deadline: Instant) -> Opened {
     let tcp = socket.get_mut().tcp();
     tcp.deadline = None;
     // From here on it waits in its shard's poll.
-    let ready = SockRef::from(&tcp.stream).set_nonblocking(true);
+    let ready = SockRef::from(tcp.stream.get_ref()).set_nonblocking(true);
     ready.map_err(|error| io_fault(&error))?;
     Ok(socket)
 }

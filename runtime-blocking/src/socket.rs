@@ -21,7 +21,8 @@ impl MioSocket {
     /// Puts the socket into the poll.
     pub(crate) fn new(mut socket: WebSocket<Bytes>, registry: Registry) -> io::Result<Self> {
         let interests = Interest::READABLE | Interest::WRITABLE;
-        registry.register(&mut socket.get_mut().tcp().stream, THE_SOCKET, interests)?;
+        let stream = socket.get_mut().tcp().stream.get_mut();
+        registry.register(stream, THE_SOCKET, interests)?;
         Ok(Self { socket, registry })
     }
 }
@@ -29,7 +30,7 @@ impl MioSocket {
 impl Drop for MioSocket {
     fn drop(&mut self) {
         // It is closed right after.
-        let stream = &mut self.socket.get_mut().tcp().stream;
+        let stream = self.socket.get_mut().tcp().stream.get_mut();
         let _ = self.registry.deregister(stream);
     }
 }

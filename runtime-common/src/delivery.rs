@@ -57,6 +57,8 @@ pub(crate) struct Delivery {
     mailboxes: Mailboxes,
     slot: Slot,
     spot: Option<Spot>,
+    /// Something was put into the mailbox, and its consumer has not been told.
+    unannounced: bool,
 }
 
 /// A handler on the spot, and what it has had.
@@ -103,12 +105,14 @@ impl Delivery {
             mailboxes,
             slot,
             spot,
+            unannounced: false,
         }
     }
 
     /// Hands an event over. True if reading shall pause.
     pub(crate) fn deliver(&mut self, event: Event<'_>) -> bool {
         let Some(spot) = &mut self.spot else {
+            self.unannounced = true;
             return self.mailboxes.push(self.slot, event.into_owned());
         };
         let event = if spot.muted || self.mailboxes.swaps() {
@@ -121,6 +125,13 @@ impl Delivery {
         };
         spot.handle(event);
         false
+    }
+
+    /// Wakes the consumer if there is news for it: once for all that a turn has brought.
+    pub(crate) fn announce(&mut self) {
+        if std::mem::take(&mut self.unannounced) {
+            self.mailboxes.announce();
+        }
     }
 
     /// Delivers what was kept back while the shard was muted, once it is heard.

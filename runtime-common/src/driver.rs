@@ -72,6 +72,13 @@ impl<S: Socket> Driver<S> {
 
     /// Does all there is to do now.
     pub fn turn(&mut self, cx: &mut Context<'_>) -> Turn<()> {
+        self.seat.begin_turn();
+        let turn = self.work(cx);
+        self.seat.end_turn();
+        turn
+    }
+
+    fn work(&mut self, cx: &mut Context<'_>) -> Turn<()> {
         if !std::mem::replace(&mut self.begun, true) {
             self.seat.start(&mut self.wire);
         }

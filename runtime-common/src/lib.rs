@@ -7,6 +7,7 @@
 //! hands out.
 
 mod bot;
+mod bursts;
 mod collecting;
 mod connect;
 mod delivery;
@@ -34,6 +35,7 @@ mod trace_file;
 mod tunnel;
 
 pub use bot::{Accepted, Bot};
+pub use bursts::Bursts;
 pub use connect::{Connecting, Inquiry, prepare, prepare_shards};
 pub use delivery::InPlace;
 pub use dial::{Target, fault, io_fault};

@@ -259,6 +259,9 @@ impl Mailboxes {
     }
 
     /// Puts an event of a shard in. True if reading shall pause.
+    ///
+    /// The consumer is not woken: that is worth doing once for many events, by
+    /// [`announce`](Self::announce).
     pub fn push(&self, slot: Slot, event: Event<'static>) -> bool {
         let mut state = self.lock();
         if state.abandoned || state.ended {
@@ -326,10 +329,13 @@ impl Mailboxes {
             mailbox.full |= mailbox.items.len() >= self.events || mailbox.bytes >= self.bytes;
             pause = mailbox.full && self.overflow == Overflow::Pause;
         }
-        let consumer = state.consumer.take();
-        drop(state);
-        wake(consumer);
         pause
+    }
+
+    /// Tells the consumer that something was put in.
+    pub fn announce(&self) {
+        let consumer = self.lock().consumer.take();
+        wake(consumer);
     }
 
     /// Puts an event of the whole bot in. [`Event::Stopped`] is the last of all.

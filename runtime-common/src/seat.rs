@@ -53,6 +53,34 @@ pub struct Seat {
     leaving: Option<Instant>,
     fleet_gone: bool,
     wait: Wait,
+    clock: Clock,
+}
+
+/// How often in a row a time is good for: a clock is read for every so many messages of one turn.
+const USES: u8 = 8;
+
+/// The time, read now and then.
+#[derive(Debug)]
+struct Clock {
+    now: Instant,
+    uses: u8,
+}
+
+impl Clock {
+    fn read(&mut self) -> Instant {
+        self.now = Instant::now();
+        self.uses = USES;
+        self.now
+    }
+
+    /// The time a few messages ago, at most.
+    fn about(&mut self) -> Instant {
+        match self.uses.checked_sub(1) {
+            Some(left) => self.uses = left,
+            None => return self.read(),
+        }
+        self.now
+    }
 }
 
 impl Seat {
@@ -84,6 +112,7 @@ impl Seat {
             leaving: None,
             fleet_gone: false,
             wait: Wait::Until(now),
+            clock: Clock { now, uses: 0 },
         }
     }
 
@@ -128,6 +157,16 @@ impl Seat {
         self.wait == Wait::Stopped
     }
 
+    /// A turn begins: time has passed since the last.
+    pub fn begin_turn(&mut self) {
+        self.clock.read();
+    }
+
+    /// A turn ends: the consumer is told of what it has brought.
+    pub fn end_turn(&mut self) {
+        self.delivery.announce();
+    }
+
     /// Begins the shard's life.
     pub fn start(&mut self, wire: &mut impl Wire) {
         self.handle(Input::Start, wire);
@@ -139,7 +178,8 @@ impl Seat {
     /// Does one thing that needs no news from the wire, if there is any. Timers come first, so that no
     /// flood can starve the heart.
     pub fn poll(&mut self, cx: &mut Context<'_>, wire: &mut impl Wire) -> Poll<()> {
-        if self.wake_at().is_some_and(|at| at <= Instant::now()) {
+        let now = self.clock.about();
+        if self.wake_at().is_some_and(|at| at <= now) {
             // Ticks are rare: this costs nothing an event, and keeps the acknowledged sequence near.
             self.acknowledge(self.delivery.handled(), wire);
             self.collecting.tick();
@@ -200,7 +240,11 @@ impl Seat {
     }
 
     fn tell(&mut self, input: Input, wire: &mut impl Wire) {
-        if let Err(misuse) = self.machine.handle(Instant::now(), input) {
+        let now = match input {
+            Input::Received { .. } => self.clock.now,
+            _ => self.clock.read(),
+        };
+        if let Err(misuse) = self.machine.handle(now, input) {
             tracing::error!(shard = %self.shard, %misuse, "driver fault");
         }
         self.wait = self.drain(wire);
@@ -244,7 +288,7 @@ impl Seat {
                         self.collecting.congested(true);
                         full = false;
                         if let Err(misuse) =
-                            self.machine.handle(Instant::now(), Input::Congested(true))
+                            self.machine.handle(self.clock.now, Input::Congested(true))
                         {
                             tracing::error!(shard = %self.shard, %misuse, "driver fault");
                         }
@@ -310,12 +354,14 @@ impl Drop for Seat {
     /// A driver that ends before its shard does (it panicked, or its task was cancelled) says so.
     fn drop(&mut self) {
         if self.is_over() {
+            self.delivery.announce();
             return self.delivery.retire();
         }
         // Whatever went wrong may have left the machine in the middle of something.
         let state = catch_unwind(AssertUnwindSafe(|| self.last_state()))
             .unwrap_or_else(|_| ShardState::fresh(self.shard));
         self.delivery.retire();
+        self.delivery.announce();
         self.report(ShardReport::Vanished { state });
     }
 }

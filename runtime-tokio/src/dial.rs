@@ -5,8 +5,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use shardwright_core::{ProxyDialogue, ProxyStep, TransportFault};
-use shardwright_runtime::{StreamSocket, Target, fault, io_fault, unreached};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use shardwright_runtime::{Bursts, StreamSocket, Target, fault, io_fault, unreached};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
@@ -14,6 +14,42 @@ use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 /// A byte stream, encrypted or not.
 pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+
+/// A TCP stream, read ahead while it is busy.
+struct Line(Bursts<TcpStream>);
+
+impl AsyncRead for Line {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let read = self.0.poll_read(into.initialize_unfilled(), |tcp, buffer| {
+            let mut buffer = ReadBuf::new(buffer);
+            let read = Pin::new(tcp).poll_read(cx, &mut buffer);
+            read.map_ok(|()| buffer.filled().len())
+        });
+        read.map_ok(|count| into.advance(count))
+    }
+}
+
+impl AsyncWrite for Line {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(self.0.get_mut()).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(self.0.get_mut()).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(self.0.get_mut()).poll_shutdown(cx)
+    }
+}
 
 type Socket = WebSocketStream<Box<dyn Io>>;
 
@@ -25,6 +61,7 @@ pub(crate) async fn dial(target: Target) -> Result<StreamSocket<Socket>, Transpo
     if let Some(dialogue) = target.tunnel {
         tunnel(&mut tcp, dialogue).await?;
     }
+    let tcp = Line(Bursts::new(tcp));
     let stream: Box<dyn Io> = match target.tls {
         Some((config, name)) => {
             let tls = TlsConnector::from(config).connect(name, tcp).await;

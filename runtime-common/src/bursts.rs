@@ -1,0 +1,213 @@
+//! Reads ahead while a line is busy.
+//!
+//! A websocket keeps its read buffer for as long as it lives, so a small one is all that thousands of shards
+//! at rest can afford; but a busy line read in small pieces costs a system call for each. So there is a
+//! large buffer that exists only while the line fills the small one.
+
+use std::io;
+use std::task::Poll;
+
+/// What is read at once from a busy line.
+const AHEAD: usize = 64 * 1024;
+/// A line that gives less than this at once is not busy any more.
+const BUSY: usize = 8 * 1024;
+/// A buffer smaller than this says nothing when it is full.
+const SMALL: usize = 1024;
+
+/// A byte stream under a websocket.
+#[derive(Debug)]
+pub struct Bursts<S> {
+    stream: S,
+    /// Empty unless the line is busy.
+    ahead: Box<[u8]>,
+    /// What of it is still to be given.
+    from: usize,
+    until: usize,
+    busy: bool,
+}
+
+impl<S> Bursts<S> {
+    /// This stream, not busy.
+    pub fn new(stream: S) -> Self {
+        Self {
+            stream,
+            ahead: Box::default(),
+            from: 0,
+            until: 0,
+            busy: false,
+        }
+    }
+
+    /// The stream itself.
+    pub fn get_ref(&self) -> &S {
+        &self.stream
+    }
+
+    /// The stream itself, to write to.
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.stream
+    }
+
+    /// Reads: from what is there, or from the stream with `read`, which says how many bytes it has put into
+    /// the buffer.
+    ///
+    /// # Errors
+    /// Those of `read`.
+    pub fn poll_read(
+        &mut self,
+        into: &mut [u8],
+        read: impl FnOnce(&mut S, &mut [u8]) -> Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        if self.from == self.until {
+            if !self.busy {
+                let result = read(&mut self.stream, into);
+                let full = matches!(result, Poll::Ready(Ok(count)) if count == into.len());
+                self.busy = full && into.len() >= SMALL;
+                return result;
+            }
+            if self.ahead.is_empty() {
+                self.ahead = vec![0; AHEAD].into_boxed_slice();
+            }
+            let count = match read(&mut self.stream, &mut self.ahead) {
+                Poll::Ready(Ok(count)) => count,
+                nothing => {
+                    self.calm_down();
+                    return nothing;
+                }
+            };
+            (self.from, self.until) = (0, count);
+            self.busy = count >= BUSY;
+        }
+        let there = self.ahead.get(self.from..self.until).unwrap_or_default();
+        let count = there.len().min(into.len());
+        into[..count].copy_from_slice(&there[..count]);
+        self.from += count;
+        if self.from == self.until && !self.busy {
+            self.calm_down();
+        }
+        Poll::Ready(Ok(count))
+    }
+
+    fn calm_down(&mut self) {
+        self.busy = false;
+        self.ahead = Box::default();
+    }
+}
+
+/// For streams that do not wait.
+impl<S: io::Read> io::Read for Bursts<S> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let read = self.poll_read(into, |stream, buffer| Poll::Ready(stream.read(buffer)));
+        match read {
+            Poll::Ready(result) => result,
+            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+}
+
+impl<S: io::Write> io::Write for Bursts<S> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stream.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::io::Read;
+
+    use super::*;
+
+    /// Gives these pieces, then would block; says how much was asked for at once.
+    struct Line {
+        pieces: VecDeque<Vec<u8>>,
+        asked: Vec<usize>,
+    }
+
+    impl Read for Line {
+        fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+            self.asked.push(into.len());
+            let Some(mut piece) = self.pieces.pop_front() else {
+                return Err(io::ErrorKind::WouldBlock.into());
+            };
+            let count = piece.len().min(into.len());
+            into[..count].copy_from_slice(&piece[..count]);
+            if count < piece.len() {
+                self.pieces.push_front(piece.split_off(count));
+            }
+            Ok(count)
+        }
+    }
+
+    fn line(sizes: &[usize]) -> (Bursts<Line>, Vec<u8>) {
+        let all: Vec<u8> = (0..sizes.iter().sum())
+            .map(|at: usize| (at % 251) as u8)
+            .collect();
+        let mut rest = all.as_slice();
+        let mut pieces = VecDeque::new();
+        for size in sizes {
+            let (piece, after) = rest.split_at(*size);
+            pieces.push_back(piece.to_vec());
+            rest = after;
+        }
+        let asked = Vec::new();
+        (Bursts::new(Line { pieces, asked }), all)
+    }
+
+    fn drain(line: &mut Bursts<Line>) -> Vec<u8> {
+        let mut got = Vec::new();
+        let mut buffer = [0; 8192];
+        while let Ok(count) = line.read(&mut buffer) {
+            got.extend_from_slice(&buffer[..count]);
+        }
+        got
+    }
+
+    #[test]
+    fn everything_comes_in_order_whatever_the_pieces() {
+        for sizes in [
+            &[1, 2, 3][..],
+            &[8192],
+            &[300_000],
+            &[8192, 100, 8192, 8192, 65_536, 65_537, 1],
+            &[100_000, 5, 100_000, 5],
+        ] {
+            let (mut line, all) = line(sizes);
+            assert!(drain(&mut line) == all, "{sizes:?}");
+            assert!(line.ahead.is_empty(), "nothing is held by a line at rest");
+        }
+    }
+
+    #[test]
+    fn only_a_busy_line_is_read_in_large_pieces() {
+        let (mut at_rest, _) = line(&[500, 8191, 20]);
+        drain(&mut at_rest);
+        assert_eq!(at_rest.stream.asked, [8192; 4]);
+        let (mut busy, _) = line(&[8192, 70_000, 300]);
+        drain(&mut busy);
+        assert_eq!(busy.stream.asked, [8192, AHEAD, AHEAD, 8192, 8192]);
+    }
+
+    #[test]
+    fn a_broken_line_says_so_and_holds_nothing() {
+        struct Broken(bool);
+        impl Read for Broken {
+            fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+                match std::mem::replace(&mut self.0, true) {
+                    false => Ok(into.len()),
+                    true => Err(io::ErrorKind::ConnectionReset.into()),
+                }
+            }
+        }
+        let mut line = Bursts::new(Broken(false));
+        let mut buffer = [0; 8192];
+        assert_eq!(line.read(&mut buffer).unwrap(), 8192);
+        let error = line.read(&mut buffer).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+        assert!(line.ahead.is_empty());
+    }
+}
