@@ -134,8 +134,9 @@ pub enum Event<'m> {
         shard: ShardId,
         /// Why.
         why: StopReason,
-        /// What another process needs to resume it; empty of a session after a final stop.
-        state: ShardState,
+        /// What another process needs to resume it; empty of a session after a final stop. Boxed, because
+        /// every event has room for the largest.
+        state: Box<ShardState>,
     },
     /// The gateway's address is known and the shards start: the first event of a bot.
     Starting {
@@ -199,6 +200,9 @@ pub enum Event<'m> {
         states: Vec<ShardState>,
     },
 }
+
+// It is moved several times on its way to the consumer.
+const _: () = assert!(size_of::<Event<'_>>() <= 120);
 
 impl Event<'_> {
     /// Makes the event independent of the machine's buffers: small payloads are copied, from 64 KiB

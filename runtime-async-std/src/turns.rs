@@ -15,6 +15,10 @@ use shardwright_runtime::{
 
 use crate::dial::dial;
 
+/// How many messages a shard takes before it lets others run and wakes the consumer, which is as a rule on
+/// another thread.
+const A_TURN: usize = 256;
+
 pub(crate) type Waiting<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// Tasks, timers and sockets of one executor.
@@ -55,7 +59,7 @@ pub(crate) async fn run<R: Runtime>(
     let shards = runtime.clone();
     runtime.spawn(Box::pin(turns::<R, _>(move |cx| {
         owner.turn(cx, |seat| {
-            let mut driver = Driver::new(seat, |target| Box::pin(dial::<R>(target)));
+            let mut driver = Driver::new(seat, A_TURN, |target| Box::pin(dial::<R>(target)));
             shards.spawn(Box::pin(turns::<R, _>(move |cx| driver.turn(cx))));
         })
     })));

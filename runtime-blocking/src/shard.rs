@@ -14,6 +14,9 @@ use shardwright_runtime::{Driver, Seat, Target, Turn, io_fault};
 use crate::dial::Diallers;
 use crate::socket::MioSocket;
 
+/// How many messages are taken before the consumer, on another thread, is woken.
+const A_TURN: usize = 256;
+
 const THE_WAKER: Token = Token(0);
 
 struct Ring(mio::Waker);
@@ -31,7 +34,7 @@ pub(crate) fn run(seat: Seat, diallers: Diallers) -> io::Result<()> {
     let mut events = Events::with_capacity(8);
     let waker = Waker::from(Arc::new(Ring(mio::Waker::new(poll.registry(), THE_WAKER)?)));
     let registry = Arc::new(poll.registry().try_clone()?);
-    let mut driver = Driver::new(seat, move |target| {
+    let mut driver = Driver::new(seat, A_TURN, move |target| {
         Box::pin(open(target, diallers.clone(), Arc::clone(&registry)))
     });
     loop {

@@ -19,9 +19,6 @@ use crate::{Network, Seat, Target, Turn, Wire, fault, io_fault};
 /// After a failed write, how long what has arrived is still read before the connection is given up.
 const READ_ON: Duration = Duration::from_secs(1);
 
-/// How many messages are taken in one turn, so that no flood keeps a runtime's thread from other shards.
-const A_TURN: usize = 64;
-
 /// A websocket that does not block: `Pending` is what a socket says that would, and the waker is woken when
 /// it is worth another try.
 pub trait Socket: Send + 'static {
@@ -51,11 +48,20 @@ pub struct Driver<S> {
     seat: Seat,
     wire: Connection<S>,
     begun: bool,
+    /// How many messages are taken in one turn.
+    most: usize,
 }
 
 impl<S: Socket> Driver<S> {
-    /// A driver that has not started.
-    pub fn new(seat: Seat, dial: impl FnMut(Target) -> Dial<S> + Send + 'static) -> Self {
+    /// A driver that has not started. In one turn it takes at most so many messages, so that no flood keeps
+    /// a runtime's thread from other shards, and then wakes the consumer. Where that runs on the same
+    /// thread, few at a time are best: they are still in the processor's cache. Where it runs on another,
+    /// each wake-up costs as much as an event, and many are best.
+    pub fn new(
+        seat: Seat,
+        most: usize,
+        dial: impl FnMut(Target) -> Dial<S> + Send + 'static,
+    ) -> Self {
         let wire = Connection {
             dial: Box::new(dial),
             network: seat.network().clone(),
@@ -67,6 +73,7 @@ impl<S: Socket> Driver<S> {
             seat,
             wire,
             begun: false,
+            most,
         }
     }
 
@@ -100,7 +107,7 @@ impl<S: Socket> Driver<S> {
                 Poll::Pending => return self.wait(),
             }
             taken += 1;
-            if taken == A_TURN {
+            if taken >= self.most {
                 cx.waker().wake_by_ref();
                 return self.wait();
             }

@@ -54,6 +54,8 @@ pub struct Seat {
     fleet_gone: bool,
     wait: Wait,
     clock: Clock,
+    /// In this turn everything but the wire has been asked for news, and had none.
+    asked: bool,
 }
 
 /// How often in a row a time is good for: a clock is read for every so many messages of one turn.
@@ -73,13 +75,16 @@ impl Clock {
         self.now
     }
 
-    /// The time a few messages ago, at most.
-    fn about(&mut self) -> Instant {
+    /// Whether it is time to look again.
+    fn is_old(&mut self) -> bool {
         match self.uses.checked_sub(1) {
             Some(left) => self.uses = left,
-            None => return self.read(),
+            None => {
+                self.read();
+                return true;
+            }
         }
-        self.now
+        false
     }
 }
 
@@ -113,6 +118,7 @@ impl Seat {
             fleet_gone: false,
             wait: Wait::Until(now),
             clock: Clock { now, uses: 0 },
+            asked: false,
         }
     }
 
@@ -160,6 +166,7 @@ impl Seat {
     /// A turn begins: time has passed since the last.
     pub fn begin_turn(&mut self) {
         self.clock.read();
+        self.asked = false;
     }
 
     /// A turn ends: the consumer is told of what it has brought.
@@ -178,8 +185,10 @@ impl Seat {
     /// Does one thing that needs no news from the wire, if there is any. Timers come first, so that no
     /// flood can starve the heart.
     pub fn poll(&mut self, cx: &mut Context<'_>, wire: &mut impl Wire) -> Poll<()> {
-        let now = self.clock.about();
-        if self.wake_at().is_some_and(|at| at <= now) {
+        if self.clock.is_old() {
+            self.asked = false;
+        }
+        if self.wake_at().is_some_and(|at| at <= self.clock.now) {
             // Ticks are rare: this costs nothing an event, and keeps the acknowledged sequence near.
             self.acknowledge(self.delivery.handled(), wire);
             self.collecting.tick();
@@ -187,6 +196,10 @@ impl Seat {
             self.handle(Input::Tick { wall }, wire);
             self.leave_in_time(wire);
             return Poll::Ready(());
+        }
+        // Between two messages of a flood nobody else is asked: their wakers are set.
+        if self.asked {
+            return Poll::Pending;
         }
         self.delivery.poll_kept(cx);
         if self.congested && self.delivery.poll_room(cx).is_ready() {
@@ -202,6 +215,7 @@ impl Seat {
             return Poll::Ready(());
         }
         if self.fleet_gone {
+            self.asked = true;
             return Poll::Pending;
         }
         match self.messages.poll(cx) {
@@ -228,7 +242,10 @@ impl Seat {
                 self.fleet_gone = true;
                 self.begin_to_leave();
             }
-            Poll::Pending => return Poll::Pending,
+            Poll::Pending => {
+                self.asked = true;
+                return Poll::Pending;
+            }
         }
         Poll::Ready(())
     }
@@ -242,7 +259,10 @@ impl Seat {
     fn tell(&mut self, input: Input, wire: &mut impl Wire) {
         let now = match input {
             Input::Received { .. } => self.clock.now,
-            _ => self.clock.read(),
+            _ => {
+                self.asked = false;
+                self.clock.read()
+            }
         };
         if let Err(misuse) = self.machine.handle(now, input) {
             tracing::error!(shard = %self.shard, %misuse, "driver fault");
@@ -285,6 +305,7 @@ impl Seat {
                     // Only once a drain has ended may the machine be told of the full mailbox.
                     if full && !self.congested {
                         self.congested = true;
+                        self.asked = false;
                         self.collecting.congested(true);
                         full = false;
                         if let Err(misuse) =

@@ -67,7 +67,7 @@ fn a_flood_is_taken_in_many_turns_that_let_others_in() {
     owner.turn(&mut Context::from_waker(idle), |seat| seats.push(seat));
     let read = Arc::new(AtomicU64::new(0));
     let endless = Arc::clone(&read);
-    let mut driver = Driver::new(seats.remove(0), move |_| {
+    let mut driver = Driver::new(seats.remove(0), 64, move |_| {
         let read = Arc::clone(&endless);
         Box::pin(async { Ok(Endless { read }) })
     });

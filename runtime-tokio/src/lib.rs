@@ -59,10 +59,13 @@ pub async fn connect_shards(
     run(prepare_shards(token, &options, gateway, shards)?).await
 }
 
+/// How many messages a shard takes before it lets others run: its consumer is often on the same thread.
+const A_TURN: usize = 16;
+
 async fn run((mut owner, connecting): (Owner, Connecting)) -> Result<(Bot, Events), ConnectError> {
     tokio::spawn(turns(move |cx| {
         owner.turn(cx, |seat| {
-            let mut driver = Driver::new(seat, |target| Box::pin(dial(target)));
+            let mut driver = Driver::new(seat, A_TURN, |target| Box::pin(dial(target)));
             tokio::spawn(turns(move |cx| driver.turn(cx)));
         })
     }));

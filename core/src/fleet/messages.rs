@@ -405,7 +405,7 @@ impl ShardReport {
             Action::Emit(Event::GuildsLoaded { .. }) => Self::Loaded,
             Action::Emit(Event::ShardStopped { why, state, .. }) => Self::Stopped {
                 why: why.clone(),
-                state: state.clone(),
+                state: (**state).clone(),
             },
             _ => return None,
         })

@@ -133,7 +133,11 @@ impl Event<'static> {
                 guilds,
                 missing,
             },
-            Notice::ShardStopped { why, state } => Self::ShardStopped { shard, why, state },
+            Notice::ShardStopped { why, state } => Self::ShardStopped {
+                shard,
+                why,
+                state: Box::new(state),
+            },
         }
     }
 }

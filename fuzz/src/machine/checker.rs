@@ -198,7 +198,7 @@ impl Checker {
                 assert!(!std::mem::replace(&mut self.stopped, true), "one end");
                 self.lines.stopped();
                 self.commands.stopped();
-                self.last = Some(state.clone());
+                self.last = Some((**state).clone());
             }
             _ => {}
         }

@@ -200,7 +200,7 @@ impl Did {
                 problem: Problem::Gap { expected, got },
                 ..
             } => Self::Gap { expected, got },
-            Event::ShardStopped { why, state, .. } => Self::ShardStopped { why, state },
+            Event::ShardStopped { why, state, .. } => Self::ShardStopped { why, state: *state },
             other => Self::Note(format!("{other:?}")),
         }
     }

@@ -317,7 +317,7 @@ fn rule_9_the_states_handed_over_are_those_the_shards_left() {
             Event::ShardStopped {
                 shard,
                 why: StopReason::Requested,
-                state: left.clone(),
+                state: Box::new(left.clone()),
             },
         );
         it.take(s(2), stopped(vec![handed]));
@@ -351,7 +351,14 @@ fn rule_9_the_last_life_counts_in_whatever_order_the_ends_are_taken() {
         it.take(s(2), disconnected(conn));
         for (life, seq) in [(1, 9), (0, 7)] {
             let (why, state) = (StopReason::Requested, state(seq));
-            it.take(s(2), Event::ShardStopped { shard, why, state });
+            it.take(
+                s(2),
+                Event::ShardStopped {
+                    shard,
+                    why,
+                    state: Box::new(state),
+                },
+            );
             it.bot().taken.last_mut().unwrap().life = Some(life);
         }
         it.take(s(3), stopped(vec![state(handed)]));
