@@ -7,6 +7,7 @@ use std::str::Utf8Error;
 use bytes::Bytes;
 use serde::Deserialize;
 
+use crate::envelope::Usual;
 use crate::{Envelope, EventId, PayloadBuf};
 
 /// An event from Discord. Its body is raw JSON, parsed only when asked, into whatever the consumer
@@ -151,6 +152,15 @@ impl DispatchHeader {
         Self {
             name,
             data: envelope.data.clone(),
+        }
+    }
+
+    /// Of an envelope whose name stands in the payload as it is.
+    #[inline]
+    pub(crate) fn of_usual(usual: &Usual) -> Self {
+        Self {
+            name: Name::InPayload(usual.name.clone()),
+            data: usual.data.clone(),
         }
     }
 }

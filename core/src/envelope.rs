@@ -75,7 +75,7 @@ impl<'a> Envelope<'a> {
     /// body is an error only if the payload does not have the usual shape.
     #[inline]
     pub fn scan(payload: &'a [u8]) -> Result<Self, EnvelopeError> {
-        match usual_shape(payload) {
+        match Usual::scan(payload).and_then(|usual| usual.envelope(payload)) {
             Some(envelope) => Ok(envelope),
             None => walk(payload),
         }
@@ -89,61 +89,85 @@ impl<'a> Envelope<'a> {
     }
 }
 
-/// The fast way. `None` says nothing about the payload but that it looks different.
-#[inline]
-fn usual_shape(payload: &[u8]) -> Option<Envelope<'_>> {
-    const NAME_AT: usize = br#"{"t":""#.len();
-    let (mut rest, name) = match payload.strip_prefix(br#"{"t":""#) {
-        Some(rest) => {
-            let bytes = rest.iter().take(64);
-            let len = bytes
-                .take_while(|byte| IN_NAMES[usize::from(**byte)])
-                .count();
-            let (name, rest) = rest.split_at(len);
-            if len == 0 {
-                return None;
+/// An envelope of the usual shape, its name not looked at beyond its letters.
+#[derive(Clone, Debug)]
+pub(crate) struct Usual {
+    pub(crate) op: u64,
+    pub(crate) seq: Option<u64>,
+    /// Where the name is; empty if there is none.
+    pub(crate) name: Range<usize>,
+    pub(crate) data: Range<usize>,
+}
+
+impl Usual {
+    /// The fast way. `None` says nothing about the payload but that it looks different.
+    #[inline]
+    pub(crate) fn scan(payload: &[u8]) -> Option<Self> {
+        const NAME_AT: usize = br#"{"t":""#.len();
+        let (mut rest, name) = match payload.strip_prefix(br#"{"t":""#) {
+            Some(rest) => {
+                let bytes = rest.iter().take(64);
+                let len = bytes
+                    .take_while(|byte| IN_NAMES[usize::from(**byte)])
+                    .count();
+                if len == 0 {
+                    return None;
+                }
+                let rest = rest.get(len..)?.strip_prefix(br#"","s":"#)?;
+                (rest, NAME_AT..NAME_AT + len)
             }
-            (rest.strip_prefix(br#"","s":"#)?, Some(name))
+            None => (payload.strip_prefix(br#"{"t":null,"s":"#)?, 0..0),
+        };
+        let seq = match rest.strip_prefix(b"null") {
+            Some(after) => {
+                rest = after;
+                None
+            }
+            None => Some(digits(&mut rest)?),
+        };
+        let op = match rest.strip_prefix(br#","op":0,"d":"#) {
+            Some(after) => {
+                rest = after;
+                0
+            }
+            None => {
+                rest = rest.strip_prefix(br#","op":"#)?;
+                let op = digits(&mut rest)?;
+                rest = rest.strip_prefix(br#","d":"#)?;
+                op
+            }
+        };
+        let [body @ .., b'}'] = rest else {
+            return None;
+        };
+        // Surrounding white space belongs to no value.
+        if body.first()?.is_ascii_whitespace() || body.last()?.is_ascii_whitespace() {
+            return None;
         }
-        None => (payload.strip_prefix(br#"{"t":null,"s":"#)?, None),
-    };
-    let seq = match rest.strip_prefix(b"null") {
-        Some(after) => {
-            rest = after;
-            None
-        }
-        None => Some(digits(&mut rest)?),
-    };
-    let op = match rest.strip_prefix(br#","op":0,"d":"#) {
-        Some(after) => {
-            rest = after;
-            0
-        }
-        None => {
-            rest = rest.strip_prefix(br#","op":"#)?;
-            let op = digits(&mut rest)?;
-            rest = rest.strip_prefix(br#","d":"#)?;
-            op
-        }
-    };
-    let [body @ .., b'}'] = rest else {
-        return None;
-    };
-    // Surrounding white space belongs to no value.
-    if body.first()?.is_ascii_whitespace() || body.last()?.is_ascii_whitespace() {
-        return None;
+        let end = payload.len() - 1;
+        Some(Self {
+            op,
+            seq,
+            name,
+            data: end - body.len()..end,
+        })
     }
-    let end = payload.len() - 1;
-    Some(Envelope {
-        op,
-        seq,
-        data: end - body.len()..end,
-        name_at: if name.is_some() { NAME_AT } else { 0 },
-        name: match name {
-            Some(name) => Some(Cow::Borrowed(str::from_utf8(name).ok()?)),
-            None => None,
-        },
-    })
+
+    fn envelope(self, payload: &[u8]) -> Option<Envelope<'_>> {
+        let name = match self.name.is_empty() {
+            true => None,
+            false => Some(Cow::Borrowed(
+                str::from_utf8(payload.get(self.name.clone())?).ok()?,
+            )),
+        };
+        Some(Envelope {
+            op: self.op,
+            seq: self.seq,
+            name,
+            data: self.data,
+            name_at: self.name.start,
+        })
+    }
 }
 
 /// The letters event names are made of.

@@ -44,38 +44,56 @@ const ALL: [Timer; COUNT] = [
 
 /// When each deadline is, if it is set.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Timers([Option<Instant>; COUNT]);
+pub(crate) struct Timers {
+    at: [Option<Instant>; COUNT],
+    /// The earliest of them: asked for with every message, changed with few.
+    earliest: Option<Instant>,
+}
 
 impl Timers {
     pub(crate) fn set(&mut self, timer: Timer, at: Instant) {
-        self.0[timer as usize] = Some(at);
+        self.change(timer, Some(at));
     }
 
+    #[inline]
     pub(crate) fn clear(&mut self, timer: Timer) {
-        self.0[timer as usize] = None;
+        if self.is_set(timer) {
+            self.change(timer, None);
+        }
+    }
+
+    fn change(&mut self, timer: Timer, at: Option<Instant>) {
+        self.at[timer as usize] = at;
+        self.earliest = self.at.iter().flatten().min().copied();
     }
 
     /// Forgets everything that belongs to a connection.
     pub(crate) fn clear_all(&mut self) {
-        self.0 = Default::default();
+        *self = Self::default();
     }
 
+    #[inline]
     pub(crate) fn is_set(&self, timer: Timer) -> bool {
-        self.0[timer as usize].is_some()
+        self.at[timer as usize].is_some()
     }
 
     /// The earliest deadline.
+    #[inline]
     pub(crate) fn next(&self) -> Option<Instant> {
-        self.0.iter().flatten().min().copied()
+        self.earliest
     }
 
     /// The earliest deadline that has passed, taken out.
+    #[inline]
     pub(crate) fn take_due(&mut self, now: Instant) -> Option<Timer> {
-        let (timer, _) = ALL
+        let due = self.earliest.filter(|at| *at <= now);
+        due.and_then(|due| self.take(due))
+    }
+
+    fn take(&mut self, due: Instant) -> Option<Timer> {
+        let timer = ALL
             .into_iter()
-            .filter_map(|timer| Some((timer, self.0[timer as usize]?)))
-            .filter(|&(_, at)| at <= now)
-            .min_by_key(|&(_, at)| at)?;
+            .find(|timer| self.at[*timer as usize] == Some(due))?;
         self.clear(timer);
         Some(timer)
     }

@@ -65,7 +65,8 @@ impl Collecting {
                 if self.collector.pending() > 0 {
                     self.collector.observe(Instant::now(), event);
                 }
-                matches!(event, Event::Dispatch(event) if !self.wanted.wants(event.name()))
+                !self.wanted.is_all()
+                    && matches!(event, Event::Dispatch(event) if !self.wanted.wants(event.name()))
             }
             Action::Answer { id, answer } if MemberCollector::owns(*id) => {
                 self.collector.answered(Instant::now(), *id, answer);

@@ -57,9 +57,10 @@ impl Prepared {
         let guild = corpus.get("guild_create_small");
         let guild = guild.ok_or_else(|| io::Error::other("the corpus has no guild"))?;
         for number in 0..play.guilds {
-            let body = guild
-                .body()
-                .replacen("\"id\":\"", &format!("\"id\":\"{number}"), 1);
+            // The id is what comes first.
+            let rest = guild.body().splitn(4, '"').last().unwrap_or_default();
+            let (_, rest) = rest.split_once('"').unwrap_or_default();
+            let body = format!(r#"{{"id":"{}"{rest}"#, 1 + number);
             writer.write(dispatch("GUILD_CREATE", 2 + u64::from(number), &body).as_bytes())?;
         }
         ends.push(writer.bytes.len());

@@ -143,7 +143,7 @@ impl Header {
     fn check(&self) -> Result<(), DecodeError> {
         let [method, flags] = self.bytes;
         let sum = u16::from_be_bytes(self.bytes);
-        if method & 0x0F != 8 || method >> 4 > 7 || flags & 0x20 != 0 || sum % 31 != 0 {
+        if method & 0x0F != 8 || method >> 4 > 7 || flags & 0x20 != 0 || !sum.is_multiple_of(31) {
             return Err(DecodeError::corrupt("not a zlib stream"));
         }
         Ok(())

@@ -295,7 +295,7 @@ impl ProtocolMachine {
             last_seq: session.received,
             why,
         };
-        Some(Out::Emit(event))
+        Some(Out::Emit(Box::new(event)))
     }
 
     fn plan_reconnect(

@@ -82,7 +82,8 @@ pub(crate) enum Out {
         id: CommandId,
         answer: Answer,
     },
-    Emit(OwnedEvent),
+    /// Boxed: it is rare, and everything here is moved with every dispatch.
+    Emit(Box<OwnedEvent>),
     Deliver {
         id: EventId,
         header: DispatchHeader,
@@ -165,6 +166,7 @@ impl ProtocolMachine {
     }
 
     /// Time first: due timers run before whatever happened, so that no flood can starve the heart.
+    #[inline]
     pub(crate) fn advance(&mut self, now: Instant) {
         // A clock that went back is treated as one that stood still.
         self.now = self.now.max(now);
@@ -451,7 +453,7 @@ impl ProtocolMachine {
     }
 
     pub(crate) fn emit(&mut self, event: OwnedEvent) {
-        self.out.push_back(Out::Emit(event));
+        self.out.push_back(Out::Emit(Box::new(event)));
     }
 
     pub(crate) fn problem(&mut self, conn: Option<ConnId>, problem: Problem) {
@@ -482,7 +484,7 @@ impl Out {
             Self::WithdrawIdentify { conn } => Action::WithdrawIdentify { conn },
             Self::IdentifySent { conn } => Action::IdentifySent { conn },
             Self::Answer { id, answer } => Action::Answer { id, answer },
-            Self::Emit(event) => Action::Emit(Event::from_notice(config.shard, event)),
+            Self::Emit(event) => Action::Emit(Event::from_notice(config.shard, *event)),
             Self::Deliver { .. } => return None,
         })
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::dispatch::DispatchHeader;
+use crate::envelope::Usual;
 use crate::guild_tracker::GuildTracker;
 use crate::heartbeat::Heart;
 use crate::session::Session;
@@ -37,6 +38,9 @@ impl ProtocolMachine {
             return;
         };
         let conn = link.conn;
+        if self.usual_dispatch(payload) {
+            return;
+        }
         let envelope = match Envelope::scan(payload) {
             Ok(envelope) => envelope,
             Err(error) => return self.malformed(conn, error.to_string()),
@@ -53,6 +57,54 @@ impl ProtocolMachine {
             11 => self.beat_acknowledged(),
             other => self.unknown_opcode(conn, other),
         }
+    }
+
+    /// The way of nearly all payloads, in which nothing is looked at but what has to be: the next dispatch
+    /// of a session that is up and whose guilds are there. False if it is anything else.
+    #[inline]
+    fn usual_dispatch(&mut self, payload: &[u8]) -> bool {
+        let State::Open(link) = &mut self.state else {
+            return false;
+        };
+        let (Stage::Live { .. }, Some(session)) = (&link.stage, &mut self.session) else {
+            return false;
+        };
+        let Some(usual) = Usual::scan(payload) else {
+            return false;
+        };
+        let name = payload.get(usual.name.clone()).unwrap_or_default();
+        let next = session.received.saturating_add(1);
+        if usual.op != 0
+            || usual.seq != Some(next)
+            || matches!(name, b"" | b"READY")
+            || session.guilds.is_some()
+        {
+            return false;
+        }
+        let filter = &self.config.filter;
+        let wanted =
+            filter.is_all() || std::str::from_utf8(name).is_ok_and(|name| filter.wants(name));
+        if let Some(heart) = &mut link.heart {
+            heart.dispatch();
+        }
+        self.timers.clear(Timer::Probe);
+        self.poison = None;
+        session.received = next;
+        if !wanted {
+            session.acks.filtered(next);
+            return true;
+        }
+        session.acks.delivered(next);
+        let id = EventId {
+            shard: self.config.shard,
+            session: session.ordinal,
+            seq: next,
+        };
+        self.out.push_back(Out::Deliver {
+            id,
+            header: DispatchHeader::of_usual(&usual),
+        });
+        true
     }
 
     /// The decoder could not make a payload of what came.
@@ -196,10 +248,10 @@ impl ProtocolMachine {
             session.received = seq;
             if seq > expected {
                 let problem = Problem::Gap { expected, got: seq };
-                self.out.push_back(Out::Emit(OwnedEvent::Problem {
+                self.out.push_back(Out::Emit(Box::new(OwnedEvent::Problem {
                     conn: Some(conn),
                     problem,
-                }));
+                })));
             }
         }
         self.poison = None;
