@@ -60,10 +60,9 @@ fn main() -> ExitCode {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .init();
-    let cli = match bench::part(cli) {
-        Ok(outcome) => return outcome.into(),
-        Err(cli) => cli,
-    };
+    if let Some(outcome) = bench::part(&cli) {
+        return outcome.into();
+    }
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {

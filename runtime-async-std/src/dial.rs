@@ -6,11 +6,13 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use async_tungstenite::{WebSocketStream, client_async_with_config};
+use async_tungstenite::client_async_with_config;
 use futures_io::{AsyncRead, AsyncWrite};
 use futures_rustls::TlsConnector;
 use shardwright_core::{ProxyDialogue, ProxyStep, TransportFault};
-use shardwright_runtime::{Bursts, StreamSocket, Target, fault, io_fault, unreached};
+use shardwright_runtime::{
+    Bursts, ByteStream, StreamSocket, Target, UpgradeReader, fault, io_fault, unreached,
+};
 
 use crate::turns::Runtime;
 
@@ -50,11 +52,61 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Line<S> {
     }
 }
 
-type Socket = WebSocketStream<Box<dyn Io>>;
+/// A stream that is being upgraded.
+struct Upgrading {
+    stream: Box<dyn Io>,
+    answer: UpgradeReader,
+}
+
+impl AsyncRead for Upgrading {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let Self { stream, answer } = &mut *self;
+        answer.poll_read(into, |buffer| Pin::new(stream).poll_read(cx, buffer))
+    }
+}
+
+impl AsyncWrite for Upgrading {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_close(cx)
+    }
+}
+
+/// A stream that has been upgraded.
+pub(crate) struct Upgraded(Box<dyn Io>);
+
+impl ByteStream for Upgraded {
+    fn poll_read(&mut self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_read(cx, into)
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+}
 
 pub(crate) async fn dial<R: Runtime>(
     target: Target,
-) -> Result<StreamSocket<Socket>, TransportFault> {
+) -> Result<StreamSocket<Upgraded>, TransportFault> {
     let tcp = connect::<R>(&target).await;
     let mut tcp = tcp.map_err(|why| target.unreached(why))?;
     if let Some(dialogue) = target.tunnel {
@@ -68,14 +120,15 @@ pub(crate) async fn dial<R: Runtime>(
         }
         None => Box::new(tcp),
     };
-    client_async_with_config(target.request, stream, Some(target.config))
+    let answer = UpgradeReader::default();
+    let upgrading = Upgrading { stream, answer };
+    client_async_with_config(target.request, upgrading, Some(target.config))
         .await
-        .map(|(socket, _)| StreamSocket::new(socket, write_bytes))
+        .map(|(socket, _)| {
+            let Upgrading { stream, answer } = socket.into_inner();
+            StreamSocket::new(Upgraded(stream), answer.rest(), target.config)
+        })
         .map_err(|error| fault(&error))
-}
-
-fn write_bytes(socket: &mut Socket, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-    Pin::new(socket.get_mut()).poll_write(cx, bytes)
 }
 
 /// Talks with the proxy until it forwards, and reads not a byte more.

@@ -1,10 +1,10 @@
 //! A websocket that waits in its shard's poll.
 
-use std::io::{self, ErrorKind, Write};
+use std::io;
 use std::task::{Context, Poll};
 
 use mio::{Interest, Registry, Token};
-use shardwright_runtime::Socket;
+use shardwright_runtime::{Socket, flush_messages, read_message, write_bytes, write_message};
 use tungstenite::{Error, Message, WebSocket};
 
 use crate::dial::Bytes;
@@ -35,48 +35,25 @@ impl Drop for MioSocket {
     }
 }
 
-fn would_block(error: &Error) -> bool {
-    matches!(error, Error::Io(error) if error.kind() == ErrorKind::WouldBlock)
-}
-
-fn polled(result: Result<(), Error>) -> Poll<Result<(), Error>> {
-    match result {
-        Err(error) if would_block(&error) => Poll::Pending,
-        other => Poll::Ready(other),
-    }
-}
-
 /// Every call is tried until it would block; the poll wakes the shard's thread when it no longer would.
 impl Socket for MioSocket {
     fn poll_read(&mut self, _: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>> {
-        match self.socket.read() {
-            Ok(message) => Poll::Ready(Some(Ok(message))),
-            Err(error) if would_block(&error) => Poll::Pending,
-            Err(Error::ConnectionClosed | Error::AlreadyClosed) => Poll::Ready(None),
-            Err(error) => Poll::Ready(Some(Err(error))),
-        }
+        read_message(&mut self.socket)
     }
 
     fn poll_room(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        polled(self.socket.flush())
+        flush_messages(&mut self.socket)
     }
 
     fn take(&mut self, message: Message) -> Result<(), Error> {
-        match self.socket.write(message) {
-            // It is in the library's buffer.
-            Err(error) if would_block(&error) => Ok(()),
-            other => other,
-        }
+        write_message(&mut self.socket, message)
     }
 
     fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        polled(self.socket.flush())
+        flush_messages(&mut self.socket)
     }
 
     fn poll_bytes(&mut self, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match self.socket.get_mut().write(bytes) {
-            Err(error) if error.kind() == ErrorKind::WouldBlock => Poll::Pending,
-            other => Poll::Ready(other),
-        }
+        write_bytes(&mut self.socket, bytes)
     }
 }

@@ -25,7 +25,6 @@ mod saver;
 mod seat;
 mod seed;
 mod store;
-#[cfg(feature = "async")]
 mod stream_socket;
 pub mod surface;
 mod swap;
@@ -33,6 +32,7 @@ pub mod threads;
 mod tls;
 mod trace_file;
 mod tunnel;
+mod upgrade;
 
 pub use bot::{Accepted, Bot};
 pub use bursts::Bursts;
@@ -49,8 +49,10 @@ pub use owner::{Owner, Turn};
 pub use seat::{Seat, Wire};
 pub use seed::random_seed;
 pub use store::{FileStore, SavedRun, SavedStarts, SessionStore, StoreError};
-#[cfg(feature = "async")]
-pub use stream_socket::StreamSocket;
+pub use stream_socket::{
+    ByteStream, StreamSocket, flush_messages, read_message, write_bytes, write_message,
+};
 pub use tls::{TlsError, TlsOptions};
 pub use trace_file::{TraceFile, TraceFileError};
 pub use tunnel::{Network, tunnel, unreached};
+pub use upgrade::UpgradeReader;

@@ -5,11 +5,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use shardwright_core::{ProxyDialogue, ProxyStep, TransportFault};
-use shardwright_runtime::{Bursts, StreamSocket, Target, fault, io_fault, unreached};
+use shardwright_runtime::{
+    Bursts, ByteStream, StreamSocket, Target, UpgradeReader, fault, io_fault, unreached,
+};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
-use tokio_tungstenite::{WebSocketStream, client_async_with_config};
+use tokio_tungstenite::client_async_with_config;
 
 /// A byte stream, encrypted or not.
 pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -25,9 +27,7 @@ impl AsyncRead for Line {
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let read = self.0.poll_read(into.initialize_unfilled(), |tcp, buffer| {
-            let mut buffer = ReadBuf::new(buffer);
-            let read = Pin::new(tcp).poll_read(cx, &mut buffer);
-            read.map_ok(|()| buffer.filled().len())
+            read(tcp, cx, buffer)
         });
         read.map_ok(|count| into.advance(count))
     }
@@ -51,9 +51,73 @@ impl AsyncWrite for Line {
     }
 }
 
-type Socket = WebSocketStream<Box<dyn Io>>;
+/// A stream that is being upgraded.
+struct Upgrading {
+    stream: Box<dyn Io>,
+    answer: UpgradeReader,
+}
 
-pub(crate) async fn dial(target: Target) -> Result<StreamSocket<Socket>, TransportFault> {
+impl AsyncRead for Upgrading {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let Self { stream, answer } = &mut *self;
+        let read = answer.poll_read(into.initialize_unfilled(), |buffer| {
+            read(stream, cx, buffer)
+        });
+        read.map_ok(|count| into.advance(count))
+    }
+}
+
+impl AsyncWrite for Upgrading {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// A stream that has been upgraded.
+pub(crate) struct Upgraded(Box<dyn Io>);
+
+impl ByteStream for Upgraded {
+    fn poll_read(&mut self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
+        read(&mut self.0, cx, into)
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+}
+
+/// Reads into a plain buffer; says how many bytes.
+fn read(
+    stream: &mut (impl AsyncRead + Unpin),
+    cx: &mut Context<'_>,
+    into: &mut [u8],
+) -> Poll<io::Result<usize>> {
+    let mut into = ReadBuf::new(into);
+    let read = Pin::new(stream).poll_read(cx, &mut into);
+    read.map_ok(|()| into.filled().len())
+}
+
+pub(crate) async fn dial(target: Target) -> Result<StreamSocket<Upgraded>, TransportFault> {
     let tcp = connect(&target).await;
     let mut tcp = tcp.map_err(|why| target.unreached(why))?;
     // Frames are small and complete; waiting to fill packets only delays beats.
@@ -69,14 +133,15 @@ pub(crate) async fn dial(target: Target) -> Result<StreamSocket<Socket>, Transpo
         }
         None => Box::new(tcp),
     };
-    client_async_with_config(target.request, stream, Some(target.config))
+    let answer = UpgradeReader::default();
+    let upgrading = Upgrading { stream, answer };
+    client_async_with_config(target.request, upgrading, Some(target.config))
         .await
-        .map(|(socket, _)| StreamSocket::new(socket, write_bytes))
+        .map(|(socket, _)| {
+            let Upgrading { stream, answer } = socket.into_inner();
+            StreamSocket::new(Upgraded(stream), answer.rest(), target.config)
+        })
         .map_err(|error| fault(&error))
-}
-
-fn write_bytes(socket: &mut Socket, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-    Pin::new(socket.get_mut()).poll_write(cx, bytes)
 }
 
 /// Talks with the proxy until it forwards, and reads not a byte more.

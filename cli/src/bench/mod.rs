@@ -80,18 +80,18 @@ impl From<std::io::Error> for BenchError {
 }
 
 /// Runs a part of a benchmark, which brings its own runtime.
-pub(crate) fn part(cli: Cli) -> Result<Outcome, Cli> {
+pub(crate) fn part(cli: &Cli) -> Option<Outcome> {
     let Verb::Bench(BenchArgs {
         part: Some(part), ..
     }) = &cli.verb
     else {
-        return Err(cli);
+        return None;
     };
     let result = match part {
         Part::Server { plays } => serve(plays),
         Part::Client(args) => client::run(args),
     };
-    Ok(match result {
+    Some(match result {
         Ok(()) => Outcome::Done,
         Err(error) => {
             eprintln!("shardwright: {error}");
