@@ -41,6 +41,7 @@ impl<'m> Dispatch<'m> {
 
     /// Its identity, for [`Acknowledged`](crate::Input::Acknowledged).
     #[must_use]
+    #[inline]
     pub fn id(&self) -> EventId {
         self.id
     }
@@ -61,6 +62,7 @@ impl<'m> Dispatch<'m> {
 
     /// The body (`d`) as it came: JSON text that nobody has verified yet. Empty if there was none.
     #[must_use]
+    #[inline]
     pub fn data(&self) -> &[u8] {
         self.payload
             .as_bytes()
@@ -94,6 +96,7 @@ impl<'m> Dispatch<'m> {
     /// Makes it independent of the machine's buffers: below 64 KiB its bytes are copied, above the
     /// buffer itself is handed over.
     #[must_use]
+    #[inline]
     pub fn into_owned(self) -> Dispatch<'static> {
         let Self {
             id,

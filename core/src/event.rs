@@ -208,6 +208,7 @@ impl Event<'_> {
     /// Makes the event independent of the machine's buffers: small payloads are copied, from 64 KiB
     /// up the buffer itself is handed over.
     #[must_use]
+    #[inline]
     pub fn into_owned(self) -> Event<'static> {
         match self {
             Self::Dispatch(dispatch) => Event::Dispatch(dispatch.into_owned()),

@@ -99,6 +99,7 @@ impl EventFilter {
 
     /// Whether nothing is left out.
     #[must_use]
+    #[inline]
     pub fn is_all(&self) -> bool {
         self.0.is_none()
     }

@@ -146,6 +146,7 @@ impl ShardMachine {
     ///
     /// # Errors
     /// [`Misuse`] if the caller broke the contract; the input has changed nothing then.
+    #[inline]
     pub fn handle(&mut self, now: Instant, input: Input) -> Result<(), Misuse> {
         if !self.drained {
             return Err(Misuse::OutputPending);
@@ -186,6 +187,7 @@ impl ShardMachine {
     }
 
     /// What to do next.
+    #[inline]
     pub fn poll(&mut self) -> Action<'_> {
         while self.protocol.out.is_empty() && self.more {
             if !self
@@ -225,6 +227,7 @@ impl ShardMachine {
     /// Whether the runtime shall read from the socket: not while the consumer has no room, unless
     /// the connection is being closed (then what comes is discarded).
     #[must_use]
+    #[inline]
     pub fn wants_to_read(&self) -> bool {
         !self.protocol.congested || self.phase() == Phase::Closing
     }

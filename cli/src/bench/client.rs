@@ -1,5 +1,6 @@
 //! One client in a process of its own: connects, counts, says what it used.
 
+use std::io::Write;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::Duration;
@@ -98,7 +99,8 @@ pub(super) fn run(args: &ClientArgs) -> Result<(), BenchError> {
         report["cpu_ns"] = used.cpu_ns.into();
         report["real_ns"] = used.real_ns.into();
     }
-    println!("{report}");
+    // Whoever asked may be gone.
+    let _ = writeln!(std::io::stdout(), "{report}");
     drop(kept);
     // Not to be waited for.
     runtime.shutdown_background();

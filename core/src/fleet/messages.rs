@@ -391,7 +391,15 @@ pub enum ShardReport {
 impl ShardReport {
     /// What the fleet has to know of a shard's action, if anything.
     #[must_use]
+    #[inline]
     pub fn from_action(action: &Action<'_>) -> Option<Self> {
+        match action {
+            Action::Emit(Event::Dispatch(_)) | Action::Wait(_) => None,
+            action => Self::from_rare(action),
+        }
+    }
+
+    fn from_rare(action: &Action<'_>) -> Option<Self> {
         Some(match action {
             Action::WantIdentify { conn } => Self::WantIdentify { conn: *conn },
             Action::WithdrawIdentify { conn } => Self::WithdrawIdentify { conn: *conn },

@@ -109,6 +109,7 @@ impl RecordedShard {
     ///
     /// # Errors
     /// [`Misuse`] as there.
+    #[inline]
     pub fn handle(&mut self, now: Instant, input: Input) -> Result<(), Misuse> {
         let Some(tape) = &mut self.tape else {
             return self.machine.handle(now, input);
@@ -120,6 +121,7 @@ impl RecordedShard {
     }
 
     /// See [`ShardMachine::poll`].
+    #[inline]
     pub fn poll(&mut self) -> Action<'_> {
         let action = self.machine.poll();
         if let Some(tape) = &mut self.tape {
