@@ -8,9 +8,14 @@ use std::io;
 use std::task::Poll;
 
 /// What is read at once from a busy line.
-const AHEAD: usize = 64 * 1024;
+const AHEAD: usize = 16 * 1024;
+/// What is read at once from one that has been busy for long.
+const FAR_AHEAD: usize = 64 * 1024;
+/// How often in a row the one is filled before it becomes the other: the guilds of a session that starts fit
+/// into less, and all shards of a bot may start together.
+const LONG: u8 = 32;
 /// A line that gives less than this at once is not busy any more.
-const BUSY: usize = 8 * 1024;
+const BUSY: usize = 4 * 1024;
 /// A buffer smaller than this says nothing when it is full.
 const SMALL: usize = 1024;
 
@@ -24,6 +29,8 @@ pub struct Bursts<S> {
     from: usize,
     until: usize,
     busy: bool,
+    /// How often in a row the large buffer was filled.
+    filled: u8,
 }
 
 impl<S> Bursts<S> {
@@ -35,6 +42,7 @@ impl<S> Bursts<S> {
             from: 0,
             until: 0,
             busy: false,
+            filled: 0,
         }
     }
 
@@ -67,6 +75,8 @@ impl<S> Bursts<S> {
             }
             if self.ahead.is_empty() {
                 self.ahead = vec![0; AHEAD].into_boxed_slice();
+            } else if self.filled == LONG && self.ahead.len() < FAR_AHEAD {
+                self.ahead = vec![0; FAR_AHEAD].into_boxed_slice();
             }
             let count = match read(&mut self.stream, &mut self.ahead) {
                 Poll::Ready(Ok(count)) => count,
@@ -77,6 +87,10 @@ impl<S> Bursts<S> {
             };
             (self.from, self.until) = (0, count);
             self.busy = count >= BUSY;
+            self.filled = match count < self.ahead.len() {
+                true => 0,
+                false => self.filled.saturating_add(1).min(LONG),
+            };
         }
         let there = self.ahead.get(self.from..self.until).unwrap_or_default();
         let count = there.len().min(into.len());
@@ -90,6 +104,7 @@ impl<S> Bursts<S> {
 
     fn calm_down(&mut self) {
         self.busy = false;
+        self.filled = 0;
         self.ahead = Box::default();
     }
 }
@@ -187,9 +202,18 @@ mod tests {
         let (mut at_rest, _) = line(&[500, 8191, 20]);
         drain(&mut at_rest);
         assert_eq!(at_rest.stream.asked, [8192; 4]);
-        let (mut busy, _) = line(&[8192, 70_000, 300]);
+        let (mut busy, _) = line(&[8192, AHEAD + 4464, 300]);
         drain(&mut busy);
-        assert_eq!(busy.stream.asked, [8192, AHEAD, AHEAD, 8192, 8192]);
+        assert_eq!(busy.stream.asked, [8192, AHEAD, AHEAD, AHEAD, 8192]);
+    }
+
+    #[test]
+    fn one_that_is_busy_for_long_is_read_in_larger_ones() {
+        let (mut busy, _) = line(&[8192 + 40 * AHEAD]);
+        drain(&mut busy);
+        let asked = &busy.stream.asked;
+        assert_eq!(asked[1..33], [AHEAD; 32]);
+        assert_eq!(asked[33..], [FAR_AHEAD; 3]);
     }
 
     #[test]

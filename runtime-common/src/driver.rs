@@ -8,16 +8,23 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use shardwright_core::{CloseCode, ConnId, Input, OutgoingText, TransportFault};
+use shardwright_core::{CloseCode, ConnId, Frame, Input, OutgoingText, TransportFault};
 use tungstenite::protocol::CloseFrame;
-use tungstenite::protocol::frame::Frame;
+use tungstenite::protocol::frame::Frame as WebSocketFrame;
 use tungstenite::protocol::frame::coding::{Data, OpCode};
-use tungstenite::{Error, Message};
+use tungstenite::{Bytes, Error, Message};
 
 use crate::{Network, Seat, Target, Turn, Wire, fault, io_fault};
 
 /// After a failed write, how long what has arrived is still read before the connection is given up.
 const READ_ON: Duration = Duration::from_secs(1);
+
+/// A turn is over earlier if its messages are larger than this on average, in bytes: so that what a
+/// thousand shards say when they start is not in memory all at once.
+const LARGEST_MEAN: usize = 1024;
+
+/// A message from this size on does not stay in the buffer it was read into.
+const LARGE: usize = 4 * 1024;
 
 /// A websocket that does not block: `Pending` is what a socket says that would, and the waker is woken when
 /// it is worth another try.
@@ -89,7 +96,7 @@ impl<S: Socket> Driver<S> {
         if !std::mem::replace(&mut self.begun, true) {
             self.seat.start(&mut self.wire);
         }
-        let mut taken = 0;
+        let (mut taken, mut bytes) = (0, 0);
         loop {
             if self.seat.is_over() {
                 return Turn::Done(());
@@ -103,11 +110,16 @@ impl<S: Socket> Driver<S> {
                 continue;
             }
             match self.wire.poll(self.seat.wants_to_read(), cx) {
-                Poll::Ready(input) => self.seat.handle(input, &mut self.wire),
+                Poll::Ready(input) => {
+                    if let Input::Received { frame, .. } = &input {
+                        bytes += frame.len();
+                    }
+                    self.seat.handle(input, &mut self.wire);
+                }
                 Poll::Pending => return self.wait(),
             }
             taken += 1;
-            if taken >= self.most {
+            if taken >= self.most || bytes >= self.most * LARGEST_MEAN {
                 cx.waker().wake_by_ref();
                 return self.wait();
             }
@@ -155,6 +167,10 @@ struct Line<S> {
     socket: S,
     outgoing: VecDeque<Outgoing>,
     unflushed: bool,
+    /// The last message, if it was large. The library reads into one buffer for as long as nobody else has a
+    /// part of it, and would keep one of READY's size for ever; so part of it is kept until it has begun
+    /// another.
+    large: Option<Bytes>,
     /// Set when a write has failed: why, and how long is read on.
     broken: Option<(TransportFault, Instant)>,
 }
@@ -248,6 +264,7 @@ impl<S> Line<S> {
             socket,
             outgoing: VecDeque::new(),
             unflushed: false,
+            large: None,
             broken: None,
         }
     }
@@ -292,18 +309,15 @@ impl<S: Socket> Line<S> {
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Input> {
         let conn = self.conn;
         loop {
-            let Poll::Ready(message) = self.socket.poll_read(cx) else {
+            let before = self.large.take();
+            let message = self.socket.poll_read(cx);
+            drop(before);
+            let Poll::Ready(message) = message else {
                 return Poll::Pending;
             };
             return Poll::Ready(match message {
-                Some(Ok(Message::Text(text))) => Input::Received {
-                    conn,
-                    frame: shardwright_core::Frame::Text(text.into()),
-                },
-                Some(Ok(Message::Binary(bytes))) => Input::Received {
-                    conn,
-                    frame: shardwright_core::Frame::Binary(bytes),
-                },
+                Some(Ok(Message::Text(text))) => self.received(text.into(), Frame::Text),
+                Some(Ok(Message::Binary(bytes))) => self.received(bytes, Frame::Binary),
                 Some(Ok(Message::Close(frame))) => {
                     // The library has queued the echo; it is sent if that takes no waiting.
                     let _ = self.socket.poll_flush(cx);
@@ -319,6 +333,17 @@ impl<S: Socket> Line<S> {
                 }
                 None => Input::Closed { conn, code: None },
             });
+        }
+    }
+
+    #[inline]
+    fn received(&mut self, bytes: Bytes, frame: impl FnOnce(Bytes) -> Frame) -> Input {
+        if bytes.len() >= LARGE {
+            self.large = Some(bytes.clone());
+        }
+        Input::Received {
+            conn: self.conn,
+            frame: frame(bytes),
         }
     }
 
@@ -360,7 +385,7 @@ impl<S: Socket> Line<S> {
 
 /// A text frame, as a client sends it.
 fn secret_frame(text: String) -> Vec<u8> {
-    let mut frame = Frame::message(text, OpCode::Data(Data::Text), true);
+    let mut frame = WebSocketFrame::message(text, OpCode::Data(Data::Text), true);
     let mask = crate::random_seed().to_le_bytes();
     frame.header_mut().mask = Some([mask[0], mask[1], mask[2], mask[3]]);
     let mut bytes = Vec::new();

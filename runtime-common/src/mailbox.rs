@@ -62,6 +62,8 @@ struct Item {
 struct Mailbox {
     shard: ShardId,
     items: VecDeque<Item>,
+    /// The most that it held since it was last empty.
+    most: usize,
     bytes: usize,
     dropped: u64,
     /// Full, and not yet down to half.
@@ -92,6 +94,7 @@ impl Mailbox {
         Self {
             shard,
             items: VecDeque::new(),
+            most: 0,
             bytes: 0,
             dropped: 0,
             full: false,
@@ -105,6 +108,16 @@ impl Mailbox {
             producer: None,
             given: None,
             handled: None,
+        }
+    }
+}
+
+impl Mailbox {
+    /// Empty, it keeps room for about as much as came last.
+    fn give_room_back(&mut self) {
+        let wanted = std::mem::take(&mut self.most).max(4);
+        if self.items.capacity() > 4 * wanted {
+            self.items.shrink_to(wanted);
         }
     }
 }
@@ -582,7 +595,9 @@ impl State {
         let mailbox = self.at(turn)?;
         let item = mailbox.items.pop_front()?;
         mailbox.bytes -= item.size;
+        mailbox.most = mailbox.most.max(mailbox.items.len() + 1);
         if mailbox.items.is_empty() {
+            mailbox.give_room_back();
             self.free_if_over(turn);
         } else {
             self.turns.push_back(turn);

@@ -26,6 +26,8 @@ pub trait ByteStream: Send + 'static {
 struct Polled<S> {
     stream: S,
     waker: Waker,
+    /// What was read with the upgrade's answer, and how much of it has been given.
+    early: (Vec<u8>, usize),
 }
 
 fn now<T>(polled: Poll<io::Result<T>>) -> io::Result<T> {
@@ -37,6 +39,12 @@ fn now<T>(polled: Poll<io::Result<T>>) -> io::Result<T> {
 
 impl<S: ByteStream> Read for Polled<S> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let (early, given) = &mut self.early;
+        if let Some(mut rest @ [_, ..]) = early.get(*given..) {
+            let count = rest.read(into)?;
+            *given += count;
+            return Ok(count);
+        }
         let mut cx = Context::from_waker(&self.waker);
         now(self.stream.poll_read(&mut cx, into))
     }
@@ -64,8 +72,14 @@ impl<S: ByteStream> StreamSocket<S> {
     /// The websocket on a stream that has been upgraded, and what was read of it beyond that.
     pub fn new(stream: S, read: Vec<u8>, config: WebSocketConfig) -> Self {
         let waker = Waker::noop().clone();
-        let stream = Polled { stream, waker };
-        let socket = WebSocket::from_partially_read(stream, read, Role::Client, Some(config));
+        let early = (read, 0);
+        let stream = Polled {
+            stream,
+            waker,
+            early,
+        };
+        // Not with what was read: the library would then take its length for that of its buffer.
+        let socket = WebSocket::from_raw_socket(stream, Role::Client, Some(config));
         Self { socket }
     }
 

@@ -81,9 +81,9 @@ pub(super) fn run(args: &ClientArgs) -> Result<(), BenchError> {
     if args.rest > 0.0 {
         // All of it is there; what was needed on the way is given back.
         let settle = Duration::from_secs_f64(args.rest / 2.0);
-        runtime.block_on(tokio::time::sleep(settle));
+        runtime.block_on(async { tokio::time::sleep(settle).await });
         let (now, used) = (Memory::now()?, cpu());
-        runtime.block_on(tokio::time::sleep(settle));
+        runtime.block_on(async { tokio::time::sleep(settle).await });
         report = json!({
             "memory": now.resident.saturating_sub(before.resident),
             "peak": now.peak.saturating_sub(before.resident),

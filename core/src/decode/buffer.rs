@@ -2,19 +2,14 @@
 
 use super::error::{DecodeError, TooLarge};
 
-/// Up to here a buffer is kept for good.
-const KEEP: usize = 64 * 1024;
-/// Above this it is given back as soon as one use leaves most of it empty.
-const GIVE_BACK_AT_ONCE: usize = 1024 * 1024;
-/// Between the two: after so many such uses in a row.
-const PATIENCE: u8 = 64;
+/// Up to here a buffer is kept. What is larger is given back after each use: only large payloads need it, and
+/// compared with what those cost themselves a new buffer is cheap.
+const KEEP: usize = 16 * 1024;
 const FIRST_GROWTH: usize = 8192;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Buffer {
     pub(super) bytes: Vec<u8>,
-    // Uses in a row that left most of the capacity empty.
-    idle: u8,
 }
 
 impl Buffer {
@@ -48,32 +43,19 @@ impl Buffer {
 
     /// Ends one use of the buffer: drops the first `used` bytes and, after large ones, memory.
     pub(super) fn release(&mut self, used: usize) {
-        let capacity = self.bytes.capacity();
         if used < self.bytes.len() {
             self.bytes.drain(..used);
             return;
         }
-        let peak = self.bytes.len();
-        self.bytes.clear();
-        if capacity <= KEEP || peak == 0 {
-            return;
-        }
-        if peak >= capacity / 4 {
-            self.idle = 0;
-            return;
-        }
-        self.idle += 1;
-        if capacity > GIVE_BACK_AT_ONCE || self.idle >= PATIENCE {
-            self.idle = 0;
-            self.bytes.shrink_to(KEEP);
-        }
+        self.forget();
     }
 
     /// Forgets everything, and a large allocation with it.
     pub(super) fn forget(&mut self) {
         self.bytes.clear();
-        self.bytes.shrink_to(KEEP);
-        self.idle = 0;
+        if self.bytes.capacity() > KEEP {
+            self.bytes.shrink_to(FIRST_GROWTH);
+        }
     }
 }
 
@@ -87,24 +69,21 @@ mod tests {
     }
 
     #[test]
-    fn a_huge_buffer_goes_with_the_next_small_use() {
+    fn a_large_buffer_goes_after_its_use() {
         let mut buffer = Buffer::default();
-        used(&mut buffer, 5_000_000);
-        assert!(buffer.bytes.capacity() >= 5_000_000);
-        used(&mut buffer, 60);
-        assert!(buffer.bytes.capacity() <= KEEP);
+        for len in [5_000_000, 500_000, KEEP + 1] {
+            used(&mut buffer, len);
+            assert!(buffer.bytes.capacity() <= KEEP, "{len}");
+        }
     }
 
     #[test]
-    fn a_middling_buffer_goes_after_many_small_uses() {
+    fn a_small_buffer_stays() {
         let mut buffer = Buffer::default();
-        used(&mut buffer, 500_000);
-        for _ in 1..PATIENCE {
-            used(&mut buffer, 60);
-        }
-        assert!(buffer.bytes.capacity() >= 500_000);
+        used(&mut buffer, FIRST_GROWTH);
+        let at = buffer.bytes.as_ptr();
         used(&mut buffer, 60);
-        assert!(buffer.bytes.capacity() <= KEEP);
+        assert_eq!(buffer.bytes.as_ptr(), at);
     }
 
     #[test]
