@@ -4,6 +4,8 @@
 #[path = "../../cli/src/bench/meter.rs"]
 mod meter;
 mod ours;
+#[cfg(test)]
+mod tests;
 mod twilight;
 
 use std::any::Any;

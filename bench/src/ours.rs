@@ -49,16 +49,20 @@ pub(crate) async fn connect(args: &Args, count: &Count, end: End) -> Result<Kept
     Ok(Box::new(connected))
 }
 
-/// Reads the body in the type that goes with the name.
 fn typed(event: &Dispatch<'_>, count: &Count) -> Result<(), Failure> {
-    let mut json = serde_json::Deserializer::from_str(event.text()?);
-    match DispatchEventWithTypeDeserializer::new(event.name()).deserialize(&mut json) {
+    read(event.name(), event.text()?, count)
+}
+
+/// Reads a body in the type that goes with the name.
+pub(crate) fn read(name: &str, body: &str, count: &Count) -> Result<(), Failure> {
+    let mut json = serde_json::Deserializer::from_str(body);
+    match DispatchEventWithTypeDeserializer::new(name).deserialize(&mut json) {
         Ok(event) => {
             black_box(event);
         }
         // What twilight's own parser passes over.
-        Err(_) if EventType::try_from(event.name()).is_err() => count.skip(),
-        Err(error) => return Err(format!("{}: {error}", event.name()).into()),
+        Err(_) if EventType::try_from(name).is_err() => count.skip(),
+        Err(error) => return Err(format!("{name}: {error}").into()),
     }
     Ok(())
 }

@@ -74,23 +74,29 @@ async fn next(
         Message::Text(text) => text,
         Message::Close(frame) => return Err(format!("closed: {frame:?}").into()),
     };
-    // All others have no name, and it comes first.
-    let dispatch = !text.starts_with(r#"{"t":null,"#);
-    if !typed {
-        black_box(text);
-        return Ok(dispatch);
+    if typed {
+        return read(text, count);
     }
+    let dispatch = is_dispatch(&text);
+    black_box(text);
+    Ok(dispatch)
+}
+
+/// All else has no name, and the name comes first.
+fn is_dispatch(text: &str) -> bool {
+    !text.starts_with(r#"{"t":null,"#)
+}
+
+/// Reads a payload with twilight's own parser. True if it is a dispatch.
+pub(crate) fn read(text: String, count: &Count) -> Result<bool, Failure> {
+    let dispatch = is_dispatch(&text);
     match twilight_gateway::parse(text, EventTypeFlags::all())? {
         Some(GatewayEvent::Dispatch(_, event)) => {
             black_box(event);
-            Ok(true)
         }
-        Some(_) => Ok(false),
-        None => {
-            if dispatch {
-                count.skip();
-            }
-            Ok(dispatch)
-        }
+        Some(_) => {}
+        None if dispatch => count.skip(),
+        None => {}
     }
+    Ok(dispatch)
 }
