@@ -106,11 +106,13 @@ impl Usual {
         const NAME_AT: usize = br#"{"t":""#.len();
         let (mut rest, name) = match payload.strip_prefix(br#"{"t":""#) {
             Some(rest) => {
-                let bytes = rest.iter().take(64);
-                let len = bytes
-                    .take_while(|byte| IN_NAMES[usize::from(**byte)])
-                    .count();
-                if len == 0 {
+                let mut len = 0;
+                while let Some(byte) = rest.get(len)
+                    && IN_NAMES[usize::from(*byte)]
+                {
+                    len += 1;
+                }
+                if len == 0 || len > 64 {
                     return None;
                 }
                 let rest = rest.get(len..)?.strip_prefix(br#"","s":"#)?;
