@@ -507,6 +507,36 @@ fn a_bandwidth_is_shared_by_what_comes_at_once() {
 }
 
 #[test]
+fn what_is_still_on_a_narrow_line_is_not_missing() {
+    let network = Network {
+        bandwidth: Some(20_000),
+        ..Network::default()
+    };
+    let mut world = World::builder().network(network).build();
+    let mut spec = BotSpec::new(World::fleet_config());
+    spec.fleet.template.compression = Compression::None;
+    let bot = world.start(spec);
+    world.run_until(|world| world.all_live(bot)).unwrap();
+    world.calm();
+    world.run_for(MINUTE * 2).unwrap();
+    let before = world.sequence(bot, 0).len();
+    // Fifteen seconds each.
+    let d = format!(r#"{{"filler":"{}"}}"#, "x".repeat(300_000));
+    for _ in 0..2 {
+        world.push_event(&Target::All, "MESSAGE_CREATE", &d);
+        world.run_for(Duration::from_secs(1)).unwrap();
+    }
+    for arrived in [0, 1] {
+        world.run_for(Duration::from_secs(12)).unwrap();
+        assert_eq!(world.sequence(bot, 0).len(), before + arrived);
+        world.check().unwrap();
+    }
+    world.run_for(MINUTE * 2).unwrap();
+    assert_eq!(world.sequence(bot, 0).len(), before + 2);
+    world.check().unwrap();
+}
+
+#[test]
 fn a_world_in_which_nothing_can_happen_says_so() {
     let mut world = World::builder().seed(3).build();
     let error = world.run_until(|_| false).unwrap_err();
