@@ -398,12 +398,16 @@ impl FleetMachine {
         self.state_known(shard, &state);
         let removed = self.removed(shard, &state);
         let gone = self.old_shard_stopped(shard) || removed;
+        if matches!(self.state, State::Stopping { .. }) {
+            if !self.shards.values().any(Shard::is_running) {
+                self.end();
+            }
+            return;
+        }
         if gone || !self.shards.contains_key(&shard) {
             return;
         }
-        let running = self.shards.values().any(Shard::is_running);
         match (&self.state, &why) {
-            (State::Stopping { .. }, _) if !running => self.end(),
             (State::Running, StopReason::Fatal { code }) if stops_the_bot(*code) => {
                 self.stop(Stop::Keep, why);
             }
@@ -472,7 +476,7 @@ impl FleetMachine {
             self.answer(id, Answer::Refused(CommandError::Stopped));
         }
         self.answer_questions(|_| true);
-        self.answer_removals(|_| true);
+        self.end_removals();
         self.forget_re_shard(FleetError::Stopped);
         self.end_collections(None);
         let states = self.states();

@@ -206,6 +206,9 @@ impl Bot {
     /// Runs these shards here no longer and returns what they go on from elsewhere: each after the last
     /// dispatch that was handled (see [`disconnect_keeping_sessions`](Self::disconnect_keeping_sessions)).
     /// Returns when their connections are closed; the bot lives on, even without a shard.
+    ///
+    /// A bot that is about to end, or has ended, lets none go: their states are those of
+    /// [`Event::Stopped`](shardwright_core::Event::Stopped). Each is given out once, so whoever gets it may go on from it.
     pub async fn remove_shards(&self, filter: ShardFilter) -> Vec<ShardState> {
         let (reply, mut states) = inbox();
         if !self.orders.send(Order::RemoveShards { filter, reply }) {

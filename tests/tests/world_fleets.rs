@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use shardwright_core::{
-    Event, Problem, ReShardPolicy, ShardFilter, ShardId, ShardPlan, Stop, StopReason,
+    Event, Phase, Problem, ReShardPolicy, ShardFilter, ShardId, ShardPlan, Stop, StopReason,
 };
 use shardwright_testkit::scenario::{Effect, Selector, Step, When};
 use shardwright_testkit::server::{Seen, ServerConfig, Target};
@@ -391,6 +391,51 @@ fn four_shards_whose_sessions_end_at_once_pause_each_for_itself() {
         world.check().unwrap();
     }
     assert!(spread.1 - spread.0 > SECOND * 3, "{spread:?}");
+}
+
+#[test]
+fn who_takes_shards_from_a_bot_that_is_ending_gets_none() {
+    let mut world = world(|server| (server.shards, server.rate) = (2, 20.0));
+    let (zero, one) = (id(0, 2), id(1, 2));
+    let a = world.start(spec(ShardPlan::Total(2)));
+    let b = world.start(spec(ShardPlan::Exactly(Vec::new())));
+    world.run_until(|world| world.all_live(a)).unwrap();
+    // Its consumer will not know of the end for long.
+    world.set_consumer(a, Consumer::Every(SECOND));
+    world.run_for(SECOND * 5).unwrap();
+    let second = Target::Shard(shardwright_testkit::server::Shard {
+        number: 1,
+        total: 2,
+    });
+    world.play(&second, &[Effect::Close(Some(4014))]);
+    world
+        .run_until(|world| world.phase_of(a, one) == Some(Phase::Stopped))
+        .unwrap();
+    let mut given = Vec::new();
+    for wait in [1, 10, 10, 10, 10, 10, 2000] {
+        world.run_for(Duration::from_millis(wait)).unwrap();
+        let removed = world.remove_shards(a, only([zero]));
+        world
+            .run_until(|world| world.answered(a, removed).is_some())
+            .unwrap();
+        let states = world.answered(a, removed).unwrap().to_vec();
+        given.extend(states.iter().cloned());
+        world.add_shards(b, states);
+    }
+    assert_eq!(world.phase_of(a, zero), Some(Phase::Stopped));
+    world.set_consumer(a, Consumer::AtOnce);
+    world.run_until(|world| world.ended(a)).unwrap();
+    let left = world.last_states(a).unwrap().to_vec();
+    assert!(given.is_empty(), "they are left behind: {left:?}");
+    let c = world.start_with(left);
+    world.run_until(|world| world.all_live(c)).unwrap();
+    world.run_for(SECOND * 5).unwrap();
+    let mut all = world.sequence_of(a, zero);
+    all.extend(world.sequence_of(c, zero));
+    assert!(all.iter().copied().eq(1..=all.len() as u64));
+    world.calm();
+    world.run_for(MINUTE * 2).unwrap();
+    world.check().unwrap();
 }
 
 #[test]

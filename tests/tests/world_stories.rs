@@ -166,6 +166,32 @@ fn op_9_with_true_resumes_and_with_false_begins_anew() {
 }
 
 #[test]
+fn an_op_9_that_fell_into_a_silence_is_heard_after_it() {
+    for silence in [Effect::Silent, Effect::Hang, Effect::Stall] {
+        let (mut world, bot) = up(World::builder().configure(|server| server.rate = 1.0));
+        world.run_for(MINUTE).unwrap();
+        world.play(&Target::All, &[silence]);
+        world.run_for(Duration::from_secs(5)).unwrap();
+        world.play(&Target::All, &[Effect::Op9(false.into())]);
+        world.run_for(Duration::from_secs(5)).unwrap();
+        assert_eq!(
+            notices(&world, bot, |event| matches!(
+                event,
+                Event::SessionLost { .. }
+            )),
+            0
+        );
+        world.play(&Target::All, &[Effect::Recover]);
+        world.run_for(MINUTE).unwrap();
+        assert!(world.all_live(bot));
+        assert_eq!(world.server().log().identifies(), 2);
+        world.calm();
+        world.run_for(MINUTE * 3).unwrap();
+        world.check().unwrap();
+    }
+}
+
+#[test]
 fn a_line_that_falls_silent_is_left_and_the_session_goes_on() {
     for way in [Way::ToServer, Way::ToClient, Way::Both] {
         let (mut world, bot) = up(World::builder().configure(|server| server.rate = 0.1));
@@ -478,6 +504,36 @@ fn a_bandwidth_is_shared_by_what_comes_at_once() {
         "{:?}",
         world.time()
     );
+}
+
+#[test]
+fn what_is_still_on_a_narrow_line_is_not_missing() {
+    let network = Network {
+        bandwidth: Some(20_000),
+        ..Network::default()
+    };
+    let mut world = World::builder().network(network).build();
+    let mut spec = BotSpec::new(World::fleet_config());
+    spec.fleet.template.compression = Compression::None;
+    let bot = world.start(spec);
+    world.run_until(|world| world.all_live(bot)).unwrap();
+    world.calm();
+    world.run_for(MINUTE * 2).unwrap();
+    let before = world.sequence(bot, 0).len();
+    // Fifteen seconds each.
+    let d = format!(r#"{{"filler":"{}"}}"#, "x".repeat(300_000));
+    for _ in 0..2 {
+        world.push_event(&Target::All, "MESSAGE_CREATE", &d);
+        world.run_for(Duration::from_secs(1)).unwrap();
+    }
+    for arrived in [0, 1] {
+        world.run_for(Duration::from_secs(12)).unwrap();
+        assert_eq!(world.sequence(bot, 0).len(), before + arrived);
+        world.check().unwrap();
+    }
+    world.run_for(MINUTE * 2).unwrap();
+    assert_eq!(world.sequence(bot, 0).len(), before + 2);
+    world.check().unwrap();
 }
 
 #[test]

@@ -296,7 +296,8 @@ pub enum FleetInput {
         /// What they go on from.
         states: Vec<ShardState>,
     },
-    /// The bot no longer wants these shards to run here.
+    /// The bot no longer wants these shards to run here. A fleet that has not started, or is about to end,
+    /// lets none go: of each shard one tells, this answer or [`Event::Stopped`].
     RemoveShards {
         /// The caller's number for it.
         id: CommandId,
@@ -541,7 +542,7 @@ pub enum FleetAction {
     States {
         /// The caller's number for it.
         id: CommandId,
-        /// The states asked for, by shard.
+        /// The states asked for, or those of the shards that are gone, by shard.
         states: Vec<ShardState>,
     },
     /// Hand this event to the consumer.

@@ -126,6 +126,18 @@ impl FleetMachine {
         self.answer_removals(|removal| removal.open.is_empty());
     }
 
+    /// The fleet ends. Whose state goes to whoever removed it is not left behind as well.
+    pub(super) fn end_removals(&mut self) {
+        let removals = self.removals.values_mut();
+        let open: Vec<ShardId> = removals
+            .flat_map(|removal| std::mem::take(&mut removal.open))
+            .collect();
+        for shard in open {
+            self.discharge(shard);
+        }
+        self.answer_removals(|_| true);
+    }
+
     pub(super) fn answer_removals(&mut self, which: impl Fn(&Removal) -> bool) {
         let answered: Vec<CommandId> = self
             .removals

@@ -67,9 +67,13 @@ impl FleetMachine {
                 .retain(|state| question.filter.matches(state));
             question.states.sort_by_key(|state| state.shard);
             let states = question.states;
-            if question.remove && matches!(self.state, State::Running) {
+            if !question.remove {
+                self.out.push_back(FleetAction::States { id, states });
+            } else if matches!(self.state, State::Running) {
                 self.remove_shards(id, states);
             } else {
+                // Nothing goes: these are still to start, or the last event tells of them.
+                let states = Vec::new();
                 self.out.push_back(FleetAction::States { id, states });
             }
         }

@@ -114,7 +114,7 @@ pub enum Effect {
     Deaf,
     /// Neither read nor written any more.
     Stall,
-    /// Undoes `hang`, `silent`, `deaf` and `stall`.
+    /// Undoes `hang`, `silent`, `deaf` and `stall`. An op 9 that was to be sent meanwhile is sent now.
     Recover,
     /// Sends plain text on this connection whatever compression was asked for.
     Plain,

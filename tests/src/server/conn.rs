@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use serde_json::Value;
 
 use super::compress::Encoder;
 use super::io::{ConnId, Shard};
@@ -78,6 +79,8 @@ pub(super) struct Conn {
     pub(super) torn: bool,
     pub(super) silent: bool,
     pub(super) deaf: bool,
+    /// The body of an op 9 that waits until payloads go out again.
+    pub(super) unsaid: Option<Value>,
     pub(super) cut: Option<(usize, Ending)>,
     pub(super) split: Option<Split>,
     pub(super) merge: Option<Merge>,
@@ -121,6 +124,7 @@ impl Conn {
             torn: false,
             silent: false,
             deaf: false,
+            unsaid: None,
             cut: None,
             split: None,
             merge: None,

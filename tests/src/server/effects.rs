@@ -253,7 +253,11 @@ impl ServerMachine {
             self.actions
                 .push_back(ServerAction::Reads { conn: id, on: true });
         }
+        let unsaid = conn.unsaid.take_if(|_| !conn.hung);
         self.watch_beat(id);
+        if let Some(body) = unsaid {
+            self.invalid_session(id, &body);
+        }
         self.enqueue(id);
     }
 }

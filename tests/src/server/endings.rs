@@ -169,6 +169,13 @@ impl ServerMachine {
     /// Op 9. With anything but `true` the session is gone; Identify or Resume may follow on the
     /// same connection.
     pub(super) fn invalid_session(&mut self, id: ConnId, body: &Value) {
+        if let Some(conn) = self.conns.get_mut(&id)
+            && (conn.hung || conn.silent)
+        {
+            // A stream loses no part of what is sent: a client that hears on has heard this as well.
+            conn.unsaid = Some(body.clone());
+            return;
+        }
         self.send_rest_of_script(id);
         let session = conn_session(self, id);
         self.detach(id);

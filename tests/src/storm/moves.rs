@@ -67,11 +67,8 @@ impl Storm<'_> {
             self.world.check()?;
             return Err(StormError::NoEnd(PATIENCE));
         }
-        let mut states = self.world.answered(from, removed).map(<[_]>::to_vec);
-        if from == self.bot && self.world.ended(from) {
-            // It was stopped for good meanwhile: its next life goes on with all of them.
-            states = None;
-        }
+        // None if it is about to end: its next life goes on with them then.
+        let states = self.world.answered(from, removed).map(<[_]>::to_vec);
         self.pass(ms(pause))?;
         self.world.add_shards(to, states.unwrap_or_default());
         Ok(())

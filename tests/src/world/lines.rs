@@ -1,13 +1,13 @@
 //! Moves what the machines send over lines that behave as the network wants.
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use shardwright_core::{ConnId, Frame, Input, OutgoingText, TransportFault};
 
 use super::network::{DialFate, Passage, Pipe};
 use super::queue::{Down, Due, Queued, Up};
-use super::story::{LineStory, Sent};
+use super::story::{LineStory, Sent, Span};
 use super::transcript::Mark;
 use super::{BotId, World};
 use crate::scenario::{Ending, Listener, ListenerMode};
@@ -15,6 +15,8 @@ use crate::server::{ConnId as LineId, Frame as ToServerFrame, Input as ServerInp
 
 /// Header and mask of a client's frame.
 const FRAME: usize = 8;
+/// What is on its way for longer waits for bandwidth.
+const LONG: Duration = Duration::from_secs(5);
 
 /// One connection on its way or open.
 #[derive(Debug)]
@@ -282,7 +284,16 @@ impl World {
             return;
         };
         match line.down.put(self.now, bytes, &self.network, &mut self.rng) {
-            Passage::At(at) => self.queue.put(at, Due::ToClient(id, down)),
+            Passage::At(at) => {
+                if at - self.now > LONG {
+                    let (now, to) = (self.now - self.base, Some(at - self.base));
+                    let slow = &mut self.line_stories[id.0 as usize - 1].slow;
+                    let on = slow.filter(|span| span.to > Some(now));
+                    let from = on.map_or(now, |span| span.from);
+                    *slow = Some(Span { from, to });
+                }
+                self.queue.put(at, Due::ToClient(id, down));
+            }
             Passage::Cut(at, ending) => self.ends_both(id, at, ending),
             Passage::Never => {}
         }

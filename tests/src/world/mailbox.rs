@@ -32,6 +32,8 @@ struct Mailbox {
     bytes: usize,
     full: bool,
     withdrawn: bool,
+    /// What was taken back of a session that may still be lost.
+    aside: Option<Vec<(Event<'static>, usize)>>,
     /// The last session that is lost.
     lost: Option<u32>,
     handled: Option<EventId>,
@@ -158,6 +160,9 @@ impl Mailboxes {
             Event::Dispatch(dispatch) => {
                 size += dispatch.data().len();
                 if mailbox.withdrawn {
+                    if let Some(aside) = &mut mailbox.aside {
+                        aside.push((event, size));
+                    }
                     return Put::Ignored;
                 }
                 if let Some(muted) = &mut mailbox.muted {
@@ -176,7 +181,14 @@ impl Mailboxes {
                     muted.loaded = true;
                 }
             }
-            Event::SessionLost { session, .. } => mailbox.lost = Some(*session),
+            Event::SessionLost { session, .. } => {
+                mailbox.lost = Some(*session);
+                // Nobody can resume it: what was taken back is for the consumer after all.
+                let aside = mailbox.aside.as_mut().map(std::mem::take);
+                for (event, size) in aside.into_iter().flatten() {
+                    self.keep(shard, event, size);
+                }
+            }
             Event::Heartbeat { .. } if over => return Put::Ignored,
             _ => {}
         }
@@ -263,10 +275,17 @@ impl Mailboxes {
         mailbox.withdrawn = true;
         self.total -= mailbox.waiting.len();
         let lost = mailbox.lost;
-        mailbox.waiting.retain(|(_, event, _)| match event {
-            Event::Dispatch(dispatch) => Some(dispatch.id().session) <= lost,
-            _ => true,
-        });
+        let (stays, back): (VecDeque<_>, VecDeque<_>) =
+            mailbox
+                .waiting
+                .drain(..)
+                .partition(|(_, event, _)| match event {
+                    Event::Dispatch(dispatch) => Some(dispatch.id().session) <= lost,
+                    _ => true,
+                });
+        mailbox.waiting = stays;
+        let aside = mailbox.aside.get_or_insert_default();
+        aside.extend(back.into_iter().map(|(_, event, size)| (event, size)));
         self.total += mailbox.waiting.len();
         mailbox.bytes = mailbox.waiting.iter().map(|(.., size)| size).sum();
         if mailbox.waiting.len() <= self.limit / 2 && mailbox.bytes <= self.byte_limit / 2 {

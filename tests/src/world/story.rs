@@ -235,6 +235,8 @@ pub struct LineStory {
     pub closed: Option<(Duration, Option<u16>)>,
     /// When whole messages reached the client: the first, and the last so far.
     pub heard: Option<(Duration, Duration)>,
+    /// From when to when what the server sends is long on its way, for want of bandwidth: the last time.
+    pub slow: Option<Span>,
     /// The most bytes that waited to be read.
     pub most_unread: usize,
     /// The bytes of the largest message.
@@ -266,6 +268,7 @@ impl LineStory {
             close: None,
             closed: None,
             heard: None,
+            slow: None,
             most_unread: 0,
             largest: 0,
         }

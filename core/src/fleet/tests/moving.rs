@@ -159,6 +159,82 @@ fn before_the_start_and_after_the_end_nothing_can_be_changed() {
     assert_eq!(world.states.len(), 1, "answered all the same");
 }
 
+/// What the last event says is left.
+fn left(world: &World) -> Vec<ShardState> {
+    let (_, last) = world.events.last().unwrap();
+    let Event::Stopped { states, .. } = last else {
+        panic!("{last:?}")
+    };
+    states.clone()
+}
+
+#[test]
+fn before_the_start_no_shard_goes() {
+    let mut config = FleetConfig::new(Token::new("token").unwrap(), Intents::GUILDS);
+    config.states = vec![session_of(shard(0, 1))];
+    config.plan = ShardPlan::Total(1);
+    let url = "ws://main.example".parse().unwrap();
+    let info = GatewayInfo::new(url, 1, limit(1000, 3600, 1));
+    let mut world = World::with(config, info);
+    world.tell(remove(1, ShardFilter::all()));
+    assert_eq!(world.states, [(1, Vec::new())]);
+    world.tell(FleetInput::Start);
+    assert_eq!(world.started, [0]);
+}
+
+#[test]
+fn what_an_ending_fleet_leaves_goes_to_nobody_else() {
+    let both = [session_of(shard(0, 2)), session_of(shard(1, 2))];
+    // Asked before the stop, between it and the end, and after that.
+    for asked in 0..3 {
+        let mut world = World::new(ShardPlan::Total(2), limit(1000, 3600, 16), 2);
+        world.stubborn = vec![0, 1];
+        world.mute = asked == 0;
+        world.tell(FleetInput::Start);
+        let ask = |world: &mut World, at| {
+            if at == asked {
+                world.tell(remove(1, ShardFilter::all()));
+            }
+        };
+        ask(&mut world, 0);
+        world.tell(FleetInput::Stop(Stop::Keep));
+        ask(&mut world, 1);
+        for state in both.clone() {
+            world.tell(stopped_with(state));
+        }
+        assert_eq!(left(&world), both);
+        ask(&mut world, 2);
+        assert_eq!(world.states, [(1, Vec::new())], "asked {asked}");
+    }
+}
+
+#[test]
+fn a_shard_that_was_to_go_before_the_end_is_not_left_behind_as_well() {
+    let last = |number, seq| ShardState {
+        seq: Some(seq),
+        ..session_of(shard(number, 2))
+    };
+    for ends in [true, false] {
+        let mut world = World::new(ShardPlan::Total(2), limit(1000, 3600, 16), 2);
+        world.stubborn = vec![0];
+        world.tell(FleetInput::Start);
+        world.tell(remove(1, ShardFilter::from(shard(0, 2))));
+        world.tell(FleetInput::Stop(Stop::Keep));
+        assert!(world.stops().is_empty());
+        if ends {
+            // The end waits for nobody else.
+            world.tell(stopped_with(last(0, 99)));
+        } else {
+            world.pass(Duration::from_secs(60));
+        }
+        assert_eq!(
+            world.states,
+            [(1, vec![last(0, if ends { 99 } else { 7 })])]
+        );
+        assert_eq!(left(&world), [last(1, 7)]);
+    }
+}
+
 #[test]
 fn a_shard_that_slept_with_the_host_goes_with_its_session() {
     let mut world = World::new(ShardPlan::Total(2), limit(1000, 3600, 16), 2);

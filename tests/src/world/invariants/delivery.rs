@@ -322,7 +322,7 @@ impl Reader<'_> {
         }
         let lines = self.evidence.lines.iter();
         let lines: BTreeMap<_, _> = lines
-            .map(|line| (((line.bot.0, line.life), line.conn), &line.id))
+            .map(|line| (((line.bot.0, line.life), line.conn), line))
             .collect();
         for (owner, reading) in &self.lives {
             let bot = self.evidence.bots[owner.0];
@@ -336,13 +336,19 @@ impl Reader<'_> {
             };
             // A Resume that was held up on a line since left takes the session there when it arrives.
             let here = lines.get(&(*owner, *conn)).copied();
-            if here != self.attached.get(name.as_str()) {
+            if here.map(|line| &line.id) != self.attached.get(name.as_str()) {
                 continue;
             }
+            // What fills the line has not arrived, nor what came after it.
+            let slow = here.and_then(|line| line.slow);
+            let slow = slow.filter(|span| span.to >= Some(end));
+            let end_of_due = slow.map_or(end, |span| span.from);
             let Some(given) = self.given.get(name.as_str()) else {
                 continue;
             };
-            let due = given.iter().filter(|(_, (at, _))| *at + ON_THE_WAY < end);
+            let due = given
+                .iter()
+                .filter(|(_, (at, _))| *at + ON_THE_WAY < end_of_due);
             if let Some(until) = due.map(|(seq, _)| *seq).max() {
                 self.whole_up_to(name, *owner, *session, until, end, broken);
             }

@@ -121,8 +121,11 @@ fn recovery(evidence: &Evidence<'_>, broken: &mut Vec<Broken>) {
     }
 }
 
+/// A full mailbox still takes that its shard leaves its connection, and that it ends.
+const LEAVING: usize = 2;
+
 fn sizes(index: usize, bot: &BotStory, broken: &mut Vec<Broken>) {
-    let most = bot.mail_limit + bot.most_drained;
+    let most = bot.mail_limit + bot.most_drained + LEAVING;
     if bot.overflow == Overflow::Pause && bot.most_mail > most {
         let what = format!(
             "bot {index}: {} events in a mailbox for {most}",
