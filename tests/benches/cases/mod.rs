@@ -112,8 +112,10 @@ impl Session {
     }
 }
 
+type Encode = Box<dyn FnMut(&[u8]) -> Frame>;
+
 /// Compresses as the gateway does.
-fn encoder(compression: Compression) -> Box<dyn FnMut(&[u8]) -> Frame> {
+fn encoder(compression: Compression) -> Encode {
     match compression {
         Compression::Zlib => {
             let mut context = Compress::new(flate2::Compression::new(6), true);
