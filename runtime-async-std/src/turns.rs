@@ -17,7 +17,7 @@ use crate::dial::dial;
 
 /// How many messages a shard takes before it lets others run and wakes the consumer, which is as a rule on
 /// another thread.
-const A_TURN: usize = 256;
+const A_TURN: usize = 1024;
 
 pub(crate) type Waiting<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 

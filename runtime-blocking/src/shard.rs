@@ -15,7 +15,7 @@ use crate::dial::Diallers;
 use crate::socket::MioSocket;
 
 /// How many messages are taken before the consumer, on another thread, is woken.
-const A_TURN: usize = 256;
+const A_TURN: usize = 1024;
 
 const THE_WAKER: Token = Token(0);
 

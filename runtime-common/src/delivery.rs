@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 
 use shardwright_core::{Event, EventId, ShardId};
 
+use crate::mailbox::{Room, size_of};
 use crate::{Mailboxes, Slot};
 
 type Handler = Box<dyn FnMut(Event<'_>) + Send>;
@@ -57,9 +58,17 @@ pub(crate) struct Delivery {
     mailboxes: Mailboxes,
     slot: Slot,
     spot: Option<Spot>,
+    /// What a turn has brought so far: the mailbox is shared by all shards and their consumer, and is locked
+    /// once for many events.
+    brought: Vec<Event<'static>>,
+    /// What the mailbox has room for, at least, beyond that.
+    room: Room,
     /// Something was put into the mailbox, and its consumer has not been told.
     unannounced: bool,
 }
+
+/// So many events at most wait to be put into the mailbox.
+const MOST_BROUGHT: usize = 32;
 
 /// A handler on the spot, and what it has had.
 struct Spot {
@@ -105,6 +114,8 @@ impl Delivery {
             mailboxes,
             slot,
             spot,
+            brought: Vec::new(),
+            room: Room::default(),
             unannounced: false,
         }
     }
@@ -112,8 +123,13 @@ impl Delivery {
     /// Hands an event over. True if reading shall pause.
     pub(crate) fn deliver(&mut self, event: Event<'_>) -> bool {
         let Some(spot) = &mut self.spot else {
-            self.unannounced = true;
-            return self.mailboxes.push(self.slot, event.into_owned());
+            let event = event.into_owned();
+            self.room.events = self.room.events.saturating_sub(1);
+            self.room.bytes = self.room.bytes.saturating_sub(size_of(&event));
+            self.brought.push(event);
+            let wait =
+                self.room.events > 0 && self.room.bytes > 0 && self.brought.len() < MOST_BROUGHT;
+            return !wait && self.hand_over();
         };
         let event = if spot.muted || self.mailboxes.swaps() {
             match self.mailboxes.pass(self.slot, event) {
@@ -127,8 +143,23 @@ impl Delivery {
         false
     }
 
-    /// Wakes the consumer if there is news for it: once for all that a turn has brought.
+    /// Puts what was brought into the mailbox. True if reading shall pause.
+    pub(crate) fn hand_over(&mut self) -> bool {
+        if self.brought.is_empty() {
+            return false;
+        }
+        self.unannounced = true;
+        self.room = self.mailboxes.push_all(self.slot, self.brought.drain(..));
+        self.room.pause
+    }
+
+    /// Hands over what a turn has brought, and wakes the consumer if there is news for it.
     pub(crate) fn announce(&mut self) {
+        // A shard at rest holds no room for many.
+        if self.brought.len() <= 1 && self.brought.capacity() > 4 {
+            self.brought.shrink_to(1);
+        }
+        self.hand_over();
         if std::mem::take(&mut self.unannounced) {
             self.mailboxes.announce();
         }
@@ -155,6 +186,7 @@ impl Delivery {
 
     /// Takes back what has not been given; the last that was.
     pub(crate) fn withdraw(&mut self) -> Option<EventId> {
+        self.hand_over();
         let given = self.mailboxes.withdraw(self.slot);
         match &mut self.spot {
             Some(spot) => {
@@ -179,7 +211,8 @@ impl Delivery {
     }
 
     /// The shard is gone.
-    pub(crate) fn retire(&self) {
+    pub(crate) fn retire(&mut self) {
+        self.hand_over();
         self.mailboxes.retire(self.slot);
     }
 }

@@ -166,6 +166,15 @@ impl std::fmt::Debug for Mailboxes {
 #[derive(Clone, Copy, Debug)]
 pub struct Slot(usize);
 
+/// What a mailbox still has room for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Room {
+    pub(crate) events: usize,
+    pub(crate) bytes: usize,
+    /// Reading shall pause.
+    pub(crate) pause: bool,
+}
+
 /// What an event that is no dispatch counts as, and every dispatch beside its body.
 const EVENT_BYTES: usize = 256;
 
@@ -276,7 +285,28 @@ impl Mailboxes {
     /// The consumer is not woken: that is worth doing once for many events, by
     /// [`announce`](Self::announce).
     pub fn push(&self, slot: Slot, event: Event<'static>) -> bool {
+        self.put(&mut self.lock(), slot, event)
+    }
+
+    /// Puts events of a shard in, and says how much more there is room for.
+    pub(crate) fn push_all(
+        &self,
+        slot: Slot,
+        events: impl Iterator<Item = Event<'static>>,
+    ) -> Room {
         let mut state = self.lock();
+        let mut room = Room::default();
+        for event in events {
+            room.pause |= self.put(&mut state, slot, event);
+        }
+        if let Some(mailbox) = state.at(slot.0) {
+            room.events = self.events.saturating_sub(mailbox.items.len());
+            room.bytes = self.bytes.saturating_sub(mailbox.bytes);
+        }
+        room
+    }
+
+    fn put(&self, state: &mut State, slot: Slot, event: Event<'static>) -> bool {
         if state.abandoned || state.ended {
             return false;
         }
@@ -285,7 +315,7 @@ impl Mailboxes {
             swap,
             pushed,
             ..
-        } = &mut *state;
+        } = state;
         let Some(Some(mailbox)) = boxes.get_mut(slot.0) else {
             return false;
         };
@@ -607,7 +637,7 @@ impl State {
 }
 
 /// What an event counts as, in bytes.
-fn size_of(event: &Event<'_>) -> usize {
+pub(crate) fn size_of(event: &Event<'_>) -> usize {
     match event {
         Event::Dispatch(dispatch) => EVENT_BYTES + dispatch.data().len(),
         _ => EVENT_BYTES,

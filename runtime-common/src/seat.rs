@@ -321,6 +321,7 @@ impl Seat {
             }
             // After the event itself, so that what the fleet says about it comes later.
             if let Some(report) = report {
+                self.delivery.hand_over();
                 self.report(report);
             }
         }
@@ -375,8 +376,8 @@ impl Drop for Seat {
     /// A driver that ends before its shard does (it panicked, or its task was cancelled) says so.
     fn drop(&mut self) {
         if self.is_over() {
-            self.delivery.announce();
-            return self.delivery.retire();
+            self.delivery.retire();
+            return self.delivery.announce();
         }
         // Whatever went wrong may have left the machine in the middle of something.
         let state = catch_unwind(AssertUnwindSafe(|| self.last_state()))

@@ -125,6 +125,41 @@ fn all(args: &BenchArgs) -> Vec<Group> {
         25.0,
         second * 3,
     ));
+    let threads = |name: &'static str, threads: &str| {
+        let mut entry = ours(name, "tokio");
+        entry
+            .flags
+            .extend(["--threads".to_owned(), threads.to_owned()]);
+        entry
+    };
+    groups.push(Group {
+        name: "eight shards as fast as they can, zlib".to_owned(),
+        play: play(Compression::Zlib, args.events / 8, None, 8, 1),
+        events: args.events / 8 * 8,
+        entries: vec![
+            ours("floor", "floor"),
+            threads("tokio, events, one thread", "0"),
+            threads("tokio, events, two threads", "2"),
+            peer("twilight, raw", "twilight-raw"),
+        ],
+        kind: Kind::Events,
+    });
+    for compression in [Compression::Zlib, Compression::None] {
+        groups.push(Group {
+            name: format!("a READY of 20 MB, {compression}"),
+            play: Play {
+                ready_bytes: 20_000_000,
+                ..play(compression, 0, None, 1, 0)
+            },
+            events: 0,
+            entries: vec![
+                ours("tokio, events", "tokio"),
+                ours("tokio, in place", "in-place"),
+                peer("twilight, raw", "twilight-raw"),
+            ],
+            kind: Kind::Rest,
+        });
+    }
     for compression in compressions {
         groups.push(Group {
             name: format!("shards at rest, {compression}"),
@@ -132,6 +167,7 @@ fn all(args: &BenchArgs) -> Vec<Group> {
             events: 0,
             entries: vec![
                 ours("tokio, events", "tokio"),
+                ours("tokio, in place", "in-place"),
                 ours("blocking, events", "blocking"),
                 peer("twilight, raw", "twilight-raw"),
             ],
@@ -189,7 +225,7 @@ pub(super) fn run(args: &BenchArgs) -> Result<(), BenchError> {
             measured: Measured::new(
                 measured.get(entry.name).map_or(&[][..], Vec::as_slice),
                 group.events,
-                args.shards,
+                group.play.shards,
             ),
         });
         let rows: Vec<_> = rows.collect();

@@ -97,7 +97,7 @@ pub(super) fn print(group: &Group, mean: u64, args: &BenchArgs, rows: &[Row]) {
             );
         }
         Kind::Rest => {
-            println!("\n{} ({} shards)", group.name, args.shards);
+            println!("\n{} ({} shards)", group.name, group.play.shards);
             println!(
                 "  {:32} {:>12} {:>19} {:>8} {:>10} {:>22}",
                 "", "KB a shard", "least … most", "ratio", "peak KB", "CPU ms/s, 1,000 shards"
