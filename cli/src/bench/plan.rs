@@ -14,13 +14,22 @@ use super::prepared::Play;
 use super::table::{self, Measured, Row};
 use super::{BenchArgs, BenchError};
 
-/// One client of a group: its name, and whether a row asks for a ratio to the floor, at most.
+/// One client of a group.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
     pub(super) name: &'static str,
     /// Whose program: ours, or a peer's.
     pub(super) peer: bool,
+    /// What it should cost, at most: so many times what that other one does.
+    pub(super) aim: Option<(f64, &'static str)>,
     flags: Vec<String>,
+}
+
+impl Entry {
+    fn aims(mut self, at_most: f64, of: &'static str) -> Self {
+        self.aim = Some((at_most, of));
+        self
+    }
 }
 
 /// Clients that are compared with each other, against one server.
@@ -46,6 +55,7 @@ fn ours(name: &'static str, who: &str) -> Entry {
     Entry {
         name,
         peer: false,
+        aim: None,
         flags: vec!["--who".to_owned(), who.to_owned()],
     }
 }
@@ -54,6 +64,7 @@ fn peer(name: &'static str, program: &str) -> Entry {
     Entry {
         name,
         peer: true,
+        aim: None,
         flags: vec![program.to_owned()],
     }
 }
@@ -70,18 +81,32 @@ fn all(args: &BenchArgs) -> Vec<Group> {
         shards,
     };
     for compression in compressions {
+        let (stream, in_place) = match compression {
+            Compression::Zlib => (1.06, 1.03),
+            Compression::Zstd => (1.15, 1.10),
+            _ => (1.35, 1.35),
+        };
         let mut entries = vec![
             ours("floor", "floor"),
-            ours("tokio, events", "tokio"),
-            ours("tokio, in place", "in-place"),
+            ours("tokio, events", "tokio").aims(stream, "floor"),
+            ours("tokio, in place", "in-place").aims(in_place, "floor"),
             ours("tokio, messages parsed", "messages"),
-            ours("async-std, events", "async-std"),
-            ours("smol, events", "smol"),
-            ours("blocking, events", "blocking"),
+            ours("async-std, events", "async-std").aims(1.10, "tokio, events"),
+            ours("smol, events", "smol").aims(1.10, "tokio, events"),
+            ours("blocking, events", "blocking").aims(1.10, "tokio, events"),
             peer("twilight, raw", "twilight-raw"),
             peer("twilight, typed", "twilight-typed"),
-            peer("tokio, typed by twilight-model", "shardwright-typed"),
+            peer("tokio, typed by twilight-model", "shardwright-typed")
+                .aims(0.96, "twilight, typed"),
         ];
+        if compression == Compression::Zlib {
+            let messages = entries
+                .iter_mut()
+                .find(|entry| entry.name == "tokio, messages parsed");
+            if let Some(messages) = messages {
+                messages.aim = Some((1.20, "floor"));
+            }
+        }
         if compression == Compression::None {
             entries.retain(|entry| entry.name != "tokio, messages parsed");
         }
@@ -105,8 +130,8 @@ fn all(args: &BenchArgs) -> Vec<Group> {
         events: events / u64::from(shards) * u64::from(shards),
         entries: vec![
             ours("floor", "floor"),
-            ours("tokio, events", "tokio"),
-            ours("tokio, in place", "in-place"),
+            ours("tokio, events", "tokio").aims(1.10, "floor"),
+            ours("tokio, in place", "in-place").aims(1.10, "floor"),
             ours("blocking, events", "blocking"),
             peer("twilight, raw", "twilight-raw"),
         ],
@@ -139,7 +164,7 @@ fn all(args: &BenchArgs) -> Vec<Group> {
         entries: vec![
             ours("floor", "floor"),
             threads("tokio, events, one thread", "0"),
-            threads("tokio, events, two threads", "2"),
+            threads("tokio, events, two threads", "2").aims(1.08, "tokio, events, one thread"),
             peer("twilight, raw", "twilight-raw"),
         ],
         kind: Kind::Events,
@@ -161,13 +186,18 @@ fn all(args: &BenchArgs) -> Vec<Group> {
         });
     }
     for compression in compressions {
+        let at_rest = match compression {
+            Compression::Zlib => 0.6,
+            Compression::Zstd => 0.85,
+            _ => 1.0,
+        };
         groups.push(Group {
             name: format!("shards at rest, {compression}"),
             play: play(compression, 0, None, args.shards, 60),
             events: 0,
             entries: vec![
-                ours("tokio, events", "tokio"),
-                ours("tokio, in place", "in-place"),
+                ours("tokio, events", "tokio").aims(at_rest, "twilight, raw"),
+                ours("tokio, in place", "in-place").aims(at_rest, "twilight, raw"),
                 ours("blocking, events", "blocking"),
                 peer("twilight, raw", "twilight-raw"),
             ],
@@ -222,6 +252,7 @@ pub(super) fn run(args: &BenchArgs) -> Result<(), BenchError> {
         }
         let rows = group.entries.iter().map(|entry| Row {
             name: entry.name,
+            aim: entry.aim,
             measured: Measured::new(
                 measured.get(entry.name).map_or(&[][..], Vec::as_slice),
                 group.events,

@@ -19,6 +19,7 @@ pub(super) struct Measured {
 
 pub(super) struct Row {
     pub(super) name: &'static str,
+    pub(super) aim: Option<(f64, &'static str)>,
     pub(super) measured: Measured,
 }
 
@@ -56,6 +57,14 @@ impl Measured {
     }
 }
 
+/// What a row should cost at most, and whether it does; none if what it is compared with was not run.
+fn verdict(row: &Row, rows: &[Row]) -> Option<(f64, &'static str, bool)> {
+    let (at_most, of) = row.aim?;
+    let other = rows.iter().find(|row| row.name == of)?;
+    let reached = row.measured.median() <= at_most * other.measured.median();
+    Some((at_most, of, reached))
+}
+
 /// What the ratios of a group are to: the floor, or for memory twilight if it is there.
 fn base(kind: Kind, rows: &[Row]) -> Option<&Row> {
     let name = match kind {
@@ -83,6 +92,9 @@ pub(super) fn print(group: &Group, mean: u64, args: &BenchArgs, rows: &[Row]) {
                 "group": group.name, "client": row.name, "unit": unit, "runs": args.runs,
                 "median": median, "least": least, "most": most, "ratio": ratio(row),
                 "cpu_at_rest_ms_a_second_1000_shards": at_rest, "peak_bytes_a_shard": peak,
+                "aim": verdict(row, rows).map(|(at_most, of, reached)| json!({
+                    "at_most": at_most, "of": of, "reached": reached,
+                })),
             });
             println!("{line}");
         }
@@ -116,7 +128,11 @@ pub(super) fn print(group: &Group, mean: u64, args: &BenchArgs, rows: &[Row]) {
         if let (Some(peak), Some(at_rest)) = (row.measured.peak, row.measured.at_rest) {
             print!(" {:>10.0} {at_rest:>22.2}", peak / 1000.0);
         }
-        println!();
+        match verdict(row, rows) {
+            Some((at_most, of, true)) => println!("   reached (at most {at_most} × {of})"),
+            Some((at_most, of, false)) => println!("   NOT reached (at most {at_most} × {of})"),
+            None => println!(),
+        }
     }
 }
 
