@@ -16,7 +16,7 @@ use tungstenite::protocol::WebSocketConfig;
 use crate::{Network, unreached};
 
 /// Small, because thousands of shards idle in one process; large payloads grow them for a while.
-const READ_BUFFER: usize = 4 * 1024;
+pub(crate) const READ_BUFFER: usize = 4 * 1024;
 /// What the machine asks to send is bounded by its send budget.
 const WRITE_BUFFER: usize = 1024 * 1024;
 

@@ -14,6 +14,7 @@ use tungstenite::protocol::frame::Frame as WebSocketFrame;
 use tungstenite::protocol::frame::coding::{Data, OpCode};
 use tungstenite::{Bytes, Error, Message};
 
+use crate::dial::READ_BUFFER;
 use crate::{Network, Seat, Target, Turn, Wire, fault, io_fault};
 
 /// After a failed write, how long what has arrived is still read before the connection is given up.
@@ -167,9 +168,8 @@ struct Line<S> {
     socket: S,
     outgoing: VecDeque<Outgoing>,
     unflushed: bool,
-    /// The last message, if it was large. The library reads into one buffer for as long as nobody else has a
-    /// part of it, and would keep one of READY's size for ever; so part of it is kept until it has begun
-    /// another.
+    /// The last large message. The library reads into one buffer for as long as nobody else has a part of it,
+    /// and would keep one of READY's size for ever; so part of it is kept until another has begun.
     large: Option<Bytes>,
     /// Set when a write has failed: why, and how long is read on.
     broken: Option<(TransportFault, Instant)>,
@@ -309,10 +309,7 @@ impl<S: Socket> Line<S> {
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Input> {
         let conn = self.conn;
         loop {
-            let before = self.large.take();
-            let message = self.socket.poll_read(cx);
-            drop(before);
-            let Poll::Ready(message) = message else {
+            let Poll::Ready(message) = self.socket.poll_read(cx) else {
                 return Poll::Pending;
             };
             return Poll::Ready(match message {
@@ -340,6 +337,8 @@ impl<S: Socket> Line<S> {
     fn received(&mut self, bytes: Bytes, frame: impl FnOnce(Bytes) -> Frame) -> Input {
         if bytes.len() >= LARGE {
             self.large = Some(bytes.clone());
+        } else {
+            self.large.take_if(|large| !is_right_behind(&bytes, large));
         }
         Input::Received {
             conn: self.conn,
@@ -381,6 +380,13 @@ impl<S: Socket> Line<S> {
         }
         self.socket.poll_flush(cx).map_err(broken)
     }
+}
+
+/// Whether a message lies in what is left of the buffer that a large one filled, which is less than a small
+/// buffer holds.
+fn is_right_behind(message: &Bytes, large: &Bytes) -> bool {
+    let end = large.as_ptr_range().end.addr();
+    (end..end + LARGE + READ_BUFFER).contains(&message.as_ptr().addr())
 }
 
 /// A text frame, as a client sends it.

@@ -174,7 +174,7 @@ fn all(args: &BenchArgs) -> Vec<Group> {
             name: format!("a READY of 20 MB, {compression}"),
             play: Play {
                 ready_bytes: 20_000_000,
-                ..play(compression, 0, None, 1, 0)
+                ..play(compression, 0, None, 1, 3)
             },
             events: 0,
             entries: vec![
