@@ -14,6 +14,8 @@ use crate::{ConnId, SessionStartLimit, ShardId};
 pub(super) const BETWEEN: Duration = Duration::from_millis(5_150);
 /// How long a window of session starts is.
 const WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
+/// What Discord says is left may not count an Identify that left here so shortly before.
+const ON_THE_WAY: Duration = Duration::from_secs(10);
 /// Once starts look like a crash loop, one part in so many of the window's total is kept back.
 const RESERVE: u32 = 10;
 /// So many Identifies of one shard within so long look like one: the first and three more.
@@ -52,6 +54,8 @@ pub(super) struct IdentifyTurns {
     unused_free_at: Option<Instant>,
     /// When each shard identified last, the latest few times.
     identified: BTreeMap<ShardId, VecDeque<Instant>>,
+    /// Identifies that may still be on their way.
+    latest: VecDeque<Instant>,
 }
 
 impl IdentifyTurns {
@@ -65,14 +69,27 @@ impl IdentifyTurns {
             buckets: BTreeMap::new(),
             unused_free_at: None,
             identified: BTreeMap::new(),
+            latest: VecDeque::new(),
         }
     }
 
     /// Discord was asked again. Turns that wait keep their order, and no bucket is free earlier.
+    ///
+    /// Its answer was given before Identifies that were on their way then have arrived: in the same window
+    /// there are no more starts than were counted here, and fewer only if others spend them too.
     pub(super) fn refresh(&mut self, limit: &SessionStartLimit, now: Instant) {
-        self.remaining = limit.remaining;
+        let resets_at = now + limit.reset_after;
+        let same_window = now < self.resets_at && resets_at <= self.resets_at + ON_THE_WAY;
+        self.forget_arrived(now);
+        let unseen = u32::try_from(self.latest.len()).unwrap_or(u32::MAX);
+        let least = limit.remaining.saturating_sub(unseen);
+        self.remaining = if same_window && self.remaining <= limit.remaining {
+            least.max(self.remaining)
+        } else {
+            least
+        };
         self.total = limit.total;
-        self.resets_at = now + limit.reset_after;
+        self.resets_at = resets_at;
         let max_concurrency = limit.max_concurrency.max(1);
         if max_concurrency == self.max_concurrency {
             return;
@@ -144,6 +161,15 @@ impl IdentifyTurns {
         bucket.forget(shard);
         bucket.free_at = Some(now + BETWEEN);
         self.remaining = self.remaining.saturating_sub(1);
+        self.forget_arrived(now);
+        self.latest.push_back(now);
+    }
+
+    fn forget_arrived(&mut self, now: Instant) {
+        let arrived = |at: &Instant| now.saturating_duration_since(*at) > ON_THE_WAY;
+        while self.latest.front().is_some_and(arrived) {
+            self.latest.pop_front();
+        }
     }
 
     /// The Identify of a shard that runs has left.
@@ -352,6 +378,37 @@ mod tests {
             turns.sent(zero, now + hour * conn);
         }
         assert_eq!(turns.resets_at(), now + hour + WINDOW);
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "an origin for virtual time")]
+    fn what_is_on_its_way_is_not_spent_twice() {
+        let now = Instant::now();
+        let shard = |number| ShardId::new(number, 100).unwrap();
+        let limit = |remaining| SessionStartLimit::new(1000, remaining, WINDOW, 100);
+        let new = |left| IdentifyTurns::new(&limit(left), false, now);
+        let soon = now + Duration::from_secs(3);
+        // None of the three has arrived, two have, all have; or another process spends starts too.
+        for (answer, remaining) in [(20, 17), (18, 17), (17, 17), (15, 12)] {
+            let mut turns = new(20);
+            (0..3).for_each(|number| turns.sent(shard(number), now));
+            turns.refresh(&limit(answer), soon);
+            assert_eq!(turns.remaining(), remaining, "{answer}");
+        }
+        // Long since arrived.
+        let mut turns = new(20);
+        (0..3).for_each(|number| turns.sent(shard(number), now));
+        turns.refresh(&limit(15), now + ON_THE_WAY * 2);
+        assert_eq!(turns.remaining(), 15);
+        // A new window: what was sent at its edge may count in either.
+        let mut turns = IdentifyTurns::new(
+            &SessionStartLimit::new(1000, 20, Duration::from_secs(2), 100),
+            false,
+            now,
+        );
+        turns.sent(shard(0), now);
+        turns.refresh(&limit(1000), soon);
+        assert_eq!(turns.remaining(), 999);
     }
 
     #[test]

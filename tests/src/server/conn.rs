@@ -79,6 +79,9 @@ pub(super) struct Conn {
     pub(super) torn: bool,
     pub(super) silent: bool,
     pub(super) deaf: bool,
+    /// It was sent a RESUMED, if only one of an attempt before it that came to nothing: whoever hears that
+    /// takes the session for resumed.
+    pub(super) said_resumed: bool,
     /// The body of an op 9 that waits until payloads go out again.
     pub(super) unsaid: Option<Value>,
     pub(super) cut: Option<(usize, Ending)>,
@@ -124,6 +127,7 @@ impl Conn {
             torn: false,
             silent: false,
             deaf: false,
+            said_resumed: false,
             unsaid: None,
             cut: None,
             split: None,

@@ -186,6 +186,7 @@ impl ServerMachine {
             && !matches!(conn.phase, Phase::Closing | Phase::Dialled)
         {
             conn.phase = Phase::Fresh;
+            conn.said_resumed = false;
         }
         let resumable = *body == true;
         self.note(Some(id), Seen::Invalid { resumable });

@@ -96,7 +96,7 @@ impl ServerMachine {
             return;
         };
         let sends = within(&mut conn.sends, now, SEND_WINDOW);
-        let (hello, phase) = (conn.hello, conn.phase);
+        let (hello, phase, said_resumed) = (conn.hello, conn.phase, conn.said_resumed);
         let read = client::envelope(bytes);
         let op = match &read {
             Ok(envelope) => Some(envelope.op),
@@ -128,7 +128,7 @@ impl ServerMachine {
         if !hello {
             self.violation(id, Violation::BeforeHello(envelope.op));
         }
-        if let Err(refused) = self.in_order(phase, envelope.op) {
+        if let Err(refused) = self.in_order(phase, said_resumed, envelope.op) {
             return self.refuse(id, refused);
         }
         match client::body(envelope.op, envelope.d) {
@@ -140,13 +140,15 @@ impl ServerMachine {
         }
     }
 
-    fn in_order(&self, phase: Phase, op: u64) -> Result<(), Refused> {
+    fn in_order(&self, phase: Phase, said_resumed: bool, op: u64) -> Result<(), Refused> {
         let refuse = |code, what| Err(Refused { code, what });
         match (op, phase) {
             (1, _) | (2 | 6, Phase::Fresh) => Ok(()),
             (2 | 6, _) => refuse(4005, Violation::AlreadyAuthenticated),
             (_, Phase::Fresh) => refuse(4003, Violation::BeforeIdentify(op)),
-            (_, Phase::Asked | Phase::Starting { .. }) if self.config.strict_order => {
+            (_, Phase::Asked | Phase::Starting { .. })
+                if self.config.strict_order && !said_resumed =>
+            {
                 refuse(4003, Violation::BeforeReady(op))
             }
             _ => Ok(()),

@@ -96,6 +96,7 @@ impl ServerMachine {
         session.sent = session.sent.max(next.seq);
         if let Some(conn) = self.conns.get_mut(&id) {
             conn.cursor = next.seq;
+            conn.said_resumed |= next.payload.starts_with(br#"{"t":"RESUMED""#);
         }
         self.send_payload(id, next.payload, Some(next.seq));
         self.after_dispatch(id, next.seq);

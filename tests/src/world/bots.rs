@@ -298,7 +298,8 @@ impl World {
                 FleetAction::AbandonSwap => it.mail.abandon_swap(),
                 FleetAction::Swap => {
                     changed = true;
-                    it.mail.swap(now);
+                    let kept = it.mail.swap(now);
+                    it.story.most_kept = it.story.most_kept.max(kept);
                     it.story.swapped.push(at);
                     for life in it.story.lives.iter_mut().filter(|life| life.muted) {
                         life.heard.get_or_insert(at);

@@ -103,18 +103,21 @@ impl Mailboxes {
         self.swap = Swap::None;
     }
 
-    /// The shards that were muted take over.
-    pub(super) fn swap(&mut self, now: Instant) {
+    /// The shards that were muted take over. Says how many events one of them had kept, at most.
+    pub(super) fn swap(&mut self, now: Instant) -> usize {
         let Swap::Prepared(overlap) = std::mem::take(&mut self.swap) else {
-            return;
+            return 0;
         };
+        let mut most = 0;
         self.swap = Swap::Done(overlap, now);
         let mut kept = Vec::new();
         for (index, mailbox) in self.boxes.iter_mut().enumerate() {
             match mailbox.muted.take() {
                 Some(muted) => {
                     mailbox.is_new = true;
+                    let before = kept.len();
                     kept.extend(muted.latest(now).map(|(event, size)| (index, event, size)));
+                    most = most.max(kept.len() - before);
                 }
                 None => mailbox.withdrawn = true,
             }
@@ -127,6 +130,7 @@ impl Mailboxes {
             }
             self.keep(index, event, size);
         }
+        most
     }
 
     fn keep(&mut self, shard: usize, event: Event<'static>, size: usize) {

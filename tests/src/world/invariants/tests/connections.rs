@@ -257,6 +257,11 @@ fn rule_8_sizes_are_bounded() {
     // That the shard leaves and ends comes beside what one drain gives.
     it.bot().most_drained = 3;
     assert_eq!(it.broken(), NONE);
+    // So does what was kept back while another layout was heard.
+    it.bot().most_mail = 115;
+    assert_eq!(it.broken(), [8]);
+    it.bot().most_kept = 10;
+    assert_eq!(it.broken(), NONE);
     it.bot().most_buffered = 200 << 20;
     assert_eq!(it.broken(), [8]);
     let mut it = Doctored::new();
