@@ -34,8 +34,12 @@ pub(super) fn check(evidence: &Evidence<'_>, broken: &mut Vec<Broken>) {
     let mut damaged = BTreeSet::new();
     let mut attached = BTreeMap::new();
     for entry in evidence.log {
+        // A Resume that was answered late takes the session away from a newer one: then what is given goes there.
         if let (
-            Seen::Ready { session } | Seen::Resume { session, .. } | Seen::Resumed { session, .. },
+            Seen::Ready { session }
+            | Seen::Resume { session, .. }
+            | Seen::Resumed { session, .. }
+            | Seen::Given { session, .. },
             Some(conn),
         ) = (&entry.what, entry.conn)
         {
