@@ -2,8 +2,8 @@
 //!
 //! No async runtime is needed: both sides wait through wakers. What a drain of a machine hands over is
 //! always taken, so nothing is lost at the edge: "full" is an answer, not a refusal. So a mailbox holds at
-//! most its limit and what one drain gives; and after a change of layouts what was kept back until then, which the
-//! limit of bytes bounds.
+//! most its limit and what one drain gives; and after a change of layouts, or the loss of a session that was
+//! withdrawn from, what was kept elsewhere until then, which has bounds of its own.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};

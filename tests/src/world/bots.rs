@@ -298,8 +298,7 @@ impl World {
                 FleetAction::AbandonSwap => it.mail.abandon_swap(),
                 FleetAction::Swap => {
                     changed = true;
-                    let kept = it.mail.swap(now);
-                    it.story.most_kept = it.story.most_kept.max(kept);
+                    it.mail.swap(now);
                     it.story.swapped.push(at);
                     for life in it.story.lives.iter_mut().filter(|life| life.muted) {
                         life.heard.get_or_insert(at);

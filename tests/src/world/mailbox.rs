@@ -64,6 +64,8 @@ pub(super) struct Mailboxes {
     swap: Swap,
     /// The last event was taken: what still comes is thrown away.
     ended: bool,
+    /// The most that came to one box at once which was kept elsewhere before.
+    most_returned: usize,
     limit: usize,
     byte_limit: usize,
     overflow: Overflow,
@@ -103,12 +105,11 @@ impl Mailboxes {
         self.swap = Swap::None;
     }
 
-    /// The shards that were muted take over. Says how many events one of them had kept, at most.
-    pub(super) fn swap(&mut self, now: Instant) -> usize {
+    /// The shards that were muted take over.
+    pub(super) fn swap(&mut self, now: Instant) {
         let Swap::Prepared(overlap) = std::mem::take(&mut self.swap) else {
-            return 0;
+            return;
         };
-        let mut most = 0;
         self.swap = Swap::Done(overlap, now);
         let mut kept = Vec::new();
         for (index, mailbox) in self.boxes.iter_mut().enumerate() {
@@ -117,7 +118,7 @@ impl Mailboxes {
                     mailbox.is_new = true;
                     let before = kept.len();
                     kept.extend(muted.latest(now).map(|(event, size)| (index, event, size)));
-                    most = most.max(kept.len() - before);
+                    self.most_returned = self.most_returned.max(kept.len() - before);
                 }
                 None => mailbox.withdrawn = true,
             }
@@ -130,7 +131,6 @@ impl Mailboxes {
             }
             self.keep(index, event, size);
         }
-        most
     }
 
     fn keep(&mut self, shard: usize, event: Event<'static>, size: usize) {
@@ -189,6 +189,7 @@ impl Mailboxes {
                 mailbox.lost = Some(*session);
                 // Nobody can resume it: what was taken back is for the consumer after all.
                 let aside = mailbox.aside.as_mut().map(std::mem::take);
+                self.most_returned = self.most_returned.max(aside.as_ref().map_or(0, Vec::len));
                 for (event, size) in aside.into_iter().flatten() {
                     self.keep(shard, event, size);
                 }
@@ -267,6 +268,11 @@ impl Mailboxes {
 
     pub(super) fn has_room(&self, shard: usize) -> bool {
         self.boxes.get(shard).is_none_or(|mailbox| !mailbox.full)
+    }
+
+    /// The most events that came to one box at once which were kept elsewhere before.
+    pub(super) fn most_returned(&self) -> usize {
+        self.most_returned
     }
 
     pub(super) fn handled(&self, shard: usize) -> Option<EventId> {

@@ -200,6 +200,7 @@ impl World {
         let it = &mut self.bots[bot.0];
         let put = it.mail.put(now, index, event);
         it.story.most_mail = it.story.most_mail.max(it.mail.len(index));
+        it.story.most_returned = it.mail.most_returned();
         if let Put::Dropped(id) = put {
             it.story.dropped.push((index, id));
         }

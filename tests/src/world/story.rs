@@ -127,8 +127,9 @@ pub struct BotStory {
     pub mail_limit: usize,
     /// The most events one drain of a machine gave.
     pub most_drained: usize,
-    /// The most events that a shard had kept back when it took over from another layout.
-    pub most_kept: usize,
+    /// The most events that came to a mailbox at once which were kept elsewhere before: until a layout took over,
+    /// or until a session that they were withdrawn from was lost.
+    pub most_returned: usize,
     /// The most memory one decoder held, in bytes.
     pub most_buffered: usize,
     /// How many events wait for the consumer now.

@@ -125,7 +125,7 @@ fn recovery(evidence: &Evidence<'_>, broken: &mut Vec<Broken>) {
 const LEAVING: usize = 2;
 
 fn sizes(index: usize, bot: &BotStory, broken: &mut Vec<Broken>) {
-    let most = bot.mail_limit + bot.most_drained + bot.most_kept + LEAVING;
+    let most = bot.mail_limit + bot.most_drained + bot.most_returned + LEAVING;
     if bot.overflow == Overflow::Pause && bot.most_mail > most {
         let what = format!(
             "bot {index}: {} events in a mailbox for {most}",

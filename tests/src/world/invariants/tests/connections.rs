@@ -260,7 +260,7 @@ fn rule_8_sizes_are_bounded() {
     // So does what was kept back while another layout was heard.
     it.bot().most_mail = 115;
     assert_eq!(it.broken(), [8]);
-    it.bot().most_kept = 10;
+    it.bot().most_returned = 10;
     assert_eq!(it.broken(), NONE);
     it.bot().most_buffered = 200 << 20;
     assert_eq!(it.broken(), [8]);
