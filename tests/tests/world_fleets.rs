@@ -248,25 +248,6 @@ fn what_a_lost_session_left_outlives_the_driver_of_its_shard() {
 }
 
 #[test]
-fn what_was_withdrawn_comes_back_when_the_session_is_lost_after_all() {
-    let mut world = world(|server| (server.shards, server.rate) = (1, 10.0));
-    let bot = world.start_bot();
-    world.run_until(|world| world.all_live(bot)).unwrap();
-    world.set_consumer(bot, Consumer::Pauses);
-    world.run_for(SECOND * 5).unwrap();
-    // Our close and the one that says that there is no session cross each other.
-    world.play(&Target::All, &[Effect::Close(Some(4006))]);
-    world.stop(bot, Stop::Keep);
-    world.run_for(SECOND * 5).unwrap();
-    world.set_consumer(bot, Consumer::AtOnce);
-    world.run_until(|world| world.ended(bot)).unwrap();
-    let lost = |taken: &Taken| matches!(taken.event.notice(), Some(Event::SessionLost { .. }));
-    assert!(world.story(bot).taken.iter().any(lost));
-    assert!(world.sequence(bot, 0).len() > 40);
-    world.check().unwrap();
-}
-
-#[test]
 fn a_removed_shard_stays_away_and_one_that_fell_comes_back_with_its_session() {
     let mut world = world(|server| (server.shards, server.rate) = (3, 10.0));
     let bot = world.start_bot();
