@@ -160,7 +160,7 @@ impl Bot {
     /// Returns when their connections are closed; the bot lives on, even without a shard.
     ///
     /// A bot that is about to end, or has ended, lets none go: their states are those of
-    /// [`Event::Stopped`](shardwright_core::Event::Stopped). Each is given out once, so whoever gets it may go on from it.
+    /// [`Event::Stopped`]. Each is given out once, so whoever gets it may go on from it.
     pub fn remove_shards(&self, filter: ShardFilter) -> Vec<ShardState> {
         wait(self.0.remove_shards(filter))
     }
