@@ -154,10 +154,8 @@ impl Client<'_> {
     fn connect(&self, runtime: &Runtime) -> Result<Kept, BenchError> {
         match self.args.who {
             Who::Floor => runtime.block_on(self.floor()),
-            Who::Tokio => runtime.block_on(self.tokio()),
+            Who::Tokio | Who::AsyncStd | Who::Smol => runtime.block_on(self.stream()),
             Who::InPlace | Who::Messages => runtime.block_on(self.in_place()),
-            Who::AsyncStd => runtime.block_on(self.async_std()),
-            Who::Smol => runtime.block_on(self.smol()),
             Who::Blocking => self.blocking(),
         }
     }
@@ -230,38 +228,20 @@ impl Client<'_> {
         }
     }
 
-    async fn tokio(&self) -> Result<Kept, BenchError> {
+    async fn stream(&self) -> Result<Kept, BenchError> {
         let (token, options, gateway, shards) = self.options()?;
-        let connected = shardwright_tokio::connect_shards(token, options, gateway, shards);
-        let (bot, mut events) = connected.await.map_err(BenchError::new)?;
-        let mut counter = self.counter();
-        while let Some(event) = events.next().await {
-            if counter(&event)? {
-                break;
+        let connected = match self.args.who {
+            Who::AsyncStd => {
+                use shardwright_async_std::async_std::connect_shards;
+                connect_shards(token, options, gateway, shards).await
             }
-        }
-        Ok(Box::new((bot, events)))
-    }
-
-    async fn async_std(&self) -> Result<Kept, BenchError> {
-        let (token, options, gateway, shards) = self.options()?;
-        let connected =
-            shardwright_async_std::async_std::connect_shards(token, options, gateway, shards);
-        let (bot, mut events) = connected.await.map_err(BenchError::new)?;
-        let mut counter = self.counter();
-        while let Some(event) = events.next().await {
-            if counter(&event)? {
-                break;
+            Who::Smol => {
+                use shardwright_async_std::smol::connect_shards;
+                connect_shards(token, options, gateway, shards).await
             }
-        }
-        Ok(Box::new((bot, events)))
-    }
-
-    async fn smol(&self) -> Result<Kept, BenchError> {
-        let (token, options, gateway, shards) = self.options()?;
-        let connected =
-            shardwright_async_std::smol::connect_shards(token, options, gateway, shards);
-        let (bot, mut events) = connected.await.map_err(BenchError::new)?;
+            _ => shardwright_tokio::connect_shards(token, options, gateway, shards).await,
+        };
+        let (bot, mut events) = connected.map_err(BenchError::new)?;
         let mut counter = self.counter();
         while let Some(event) = events.next().await {
             if counter(&event)? {
