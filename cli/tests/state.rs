@@ -216,6 +216,15 @@ fn shards_are_handed_from_one_process_to_another_while_events_flow() {
             }
         }
     }
+    // However fast that was, there is something to look at.
+    let mut here = [0; 4];
+    while here.iter().any(|events| *events < 3) {
+        let line = to.any_line();
+        take(&line);
+        if line["type"] == "dispatch" {
+            here[line["shard"].as_u64().unwrap() as usize] += 1;
+        }
+    }
     from.say(r#"{"do":"disconnect"}"#);
     rest(&mut from).iter().for_each(&mut take);
     to.say(r#"{"do":"disconnect"}"#);
