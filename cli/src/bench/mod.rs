@@ -110,6 +110,10 @@ fn serve(plays: &[String]) -> Result<(), BenchError> {
 }
 
 pub(crate) async fn run(args: BenchArgs) -> Outcome {
+    if let Err(error) = plan::check(&args) {
+        eprintln!("shardwright: {error}");
+        return Outcome::Usage;
+    }
     match tokio::task::spawn_blocking(move || plan::run(&args)).await {
         Ok(Ok(())) => Outcome::Done,
         Ok(Err(error)) => {

@@ -207,22 +207,32 @@ fn all(args: &BenchArgs) -> Vec<Group> {
     groups
 }
 
-pub(super) fn run(args: &BenchArgs) -> Result<(), BenchError> {
+/// The groups that are asked for.
+fn wanted(args: &BenchArgs) -> Vec<Group> {
     let mut groups = all(args);
-    if !args.rows.is_empty() {
-        groups.retain(|group| {
-            args.rows
-                .iter()
-                .any(|row| group.name.contains(row.as_str()))
-        });
-    }
-    if groups.is_empty() {
+    let asked = |group: &Group| {
+        args.rows
+            .iter()
+            .any(|row| group.name.contains(row.as_str()))
+    };
+    groups.retain(|group| args.rows.is_empty() || asked(group));
+    groups
+}
+
+/// What is wrong with what is asked for, if anything is.
+pub(super) fn check(args: &BenchArgs) -> Result<(), BenchError> {
+    if wanted(args).is_empty() {
         let names: Vec<_> = all(args).into_iter().map(|group| group.name).collect();
         return Err(BenchError::new(format!(
             "no row has that in its name; there are: {}",
             names.join("; ")
         )));
     }
+    Ok(())
+}
+
+pub(super) fn run(args: &BenchArgs) -> Result<(), BenchError> {
+    let mut groups = wanted(args);
     let program = std::env::current_exe()?;
     for group in &mut groups {
         let compression = group.play.compression;
