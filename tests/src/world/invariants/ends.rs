@@ -170,11 +170,7 @@ fn states(index: usize, bot: &BotStory, broken: &mut Vec<Broken>) {
                     let left = fell
                         .map(|(_, state)| state)
                         .or_else(|| left.get(shard).map(|(_, state)| *state));
-                    // A state without a session is as good as none.
-                    let useful = |state: Option<&ShardState>| {
-                        state.filter(|state| state.is_resumable()).cloned()
-                    };
-                    if useful(left) != useful(handed) {
+                    if left != handed {
                         let what = format!(
                             "bot {index}: shard {shard} left {left:?}, handed over is {handed:?}"
                         );
