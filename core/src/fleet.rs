@@ -5,7 +5,7 @@
 //! |---|---|---|---|---|---|---|---|
 //! | idle | fetch the gateway's address, or plan | – | – | refuse: not ready | refuse | end | – |
 //! | fetching | misuse | plan and start shards, or try again later, or end | – | refuse: not ready | refuse | end | try again |
-//! | running | misuse | go on with a re-shard | turns, counts, fatal codes | route | carry out | stop every shard | give turns, start what fell, go on with a re-shard |
+//! | running | misuse | go on with a re-shard, or know what is left | turns, counts, fatal codes | route | carry out | stop every shard | give turns, start what fell, go on with a re-shard, ask what is left |
 //! | stopping | misuse | – | end after the last | refuse: stopped | refuse | – | give up on shards that do not report |
 //! | stopped | – | – | – | refuse: stopped | refuse | – | – |
 //!
@@ -31,6 +31,7 @@ mod messages;
 mod moving;
 mod patience;
 mod planning;
+mod recount;
 mod resharding;
 mod roster;
 mod states;
@@ -49,6 +50,7 @@ pub use self::messages::{
 };
 use self::moving::Removal;
 use self::patience::Patience;
+use self::recount::Recount;
 use self::resharding::ReShard;
 use self::roster::{Life, Shard};
 use self::states::Question;
@@ -110,6 +112,7 @@ pub struct FleetMachine {
     questions: BTreeMap<CommandId, Question>,
     removals: BTreeMap<CommandId, Removal>,
     re_shard: Option<ReShard>,
+    recount: Option<Recount>,
     /// Members that shards have still to gather.
     collections: Collections,
     out: VecDeque<FleetAction>,
@@ -145,6 +148,7 @@ impl FleetMachine {
             questions: BTreeMap::new(),
             removals: BTreeMap::new(),
             re_shard: None,
+            recount: None,
             collections: Collections::default(),
             out: VecDeque::new(),
             drained: true,
@@ -286,11 +290,13 @@ impl FleetMachine {
     fn next_time(&self) -> Option<Instant> {
         let turn = self.turns.as_ref().and_then(IdentifyTurns::next);
         let re_shard = self.re_shard.as_ref().and_then(ReShard::next_time);
+        let recount = self.recount.as_ref().and_then(Recount::next_time);
         let removals = self.removals.values().map(Removal::patience_ends);
         self.restarts()
             .chain(removals)
             .chain(turn)
             .chain(re_shard)
+            .chain(recount)
             .min()
     }
 
@@ -309,6 +315,10 @@ impl FleetMachine {
                 FleetAction::Tell { shard, message }
             });
         }
+        if self.recounts() {
+            return;
+        }
+        let Some(turns) = &self.turns else { return };
         match turns.spent(self.now) {
             Some(reset_after) if !self.spent_said => {
                 self.spent_said = true;

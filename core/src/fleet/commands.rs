@@ -62,7 +62,9 @@ impl FleetMachine {
             .collect();
         if running.is_empty() {
             let all_stopped = wanted.iter().all(|id| has(id, Shard::has_stopped));
-            let error = if all_stopped && !wanted.is_empty() {
+            // Those of a layout that makes way are followed by others.
+            let for_good = all_stopped && self.re_shard.is_none();
+            let error = if for_good && !wanted.is_empty() {
                 CommandError::Stopped
             } else {
                 CommandError::NotReady

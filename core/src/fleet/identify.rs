@@ -46,6 +46,8 @@ pub(super) struct IdentifyTurns {
     remaining: u32,
     total: u32,
     resets_at: Instant,
+    /// Discord has not told of this window: it follows one that is over.
+    assumed: bool,
     /// Starts look like a crash loop: some are kept back until the reset.
     careful: bool,
     /// Those that have been used since their number last changed.
@@ -65,6 +67,7 @@ impl IdentifyTurns {
             remaining: limit.remaining,
             total: limit.total,
             resets_at: now + limit.reset_after,
+            assumed: false,
             careful,
             buckets: BTreeMap::new(),
             unused_free_at: None,
@@ -90,6 +93,7 @@ impl IdentifyTurns {
         };
         self.total = limit.total;
         self.resets_at = resets_at;
+        self.assumed = false;
         let max_concurrency = limit.max_concurrency.max(1);
         if max_concurrency == self.max_concurrency {
             return;
@@ -166,10 +170,15 @@ impl IdentifyTurns {
     }
 
     fn forget_arrived(&mut self, now: Instant) {
-        let arrived = |at: &Instant| now.saturating_duration_since(*at) > ON_THE_WAY;
+        let arrived = |at: &Instant| now.saturating_duration_since(*at) >= ON_THE_WAY;
         while self.latest.front().is_some_and(arrived) {
             self.latest.pop_front();
         }
+    }
+
+    /// When the last Identify that left has surely arrived.
+    pub(super) fn all_arrived_at(&self) -> Option<Instant> {
+        self.latest.back().map(|at| *at + ON_THE_WAY)
     }
 
     /// The Identify of a shard that runs has left.
@@ -213,11 +222,21 @@ impl IdentifyTurns {
         self.resets_at
     }
 
+    pub(super) fn is_assumed(&self) -> bool {
+        self.assumed
+    }
+
+    /// Nobody can say more about this window.
+    pub(super) fn take_as_told(&mut self) {
+        self.assumed = false;
+    }
+
     /// The next turn to give, now.
     pub(super) fn grant(&mut self, now: Instant) -> Option<(ShardId, ConnId)> {
         if now >= self.resets_at {
             self.remaining = self.total.max(1);
             self.resets_at = now + WINDOW;
+            self.assumed = true;
             self.careful = false;
         }
         if self.all_given() {

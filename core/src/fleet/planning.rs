@@ -30,7 +30,7 @@ impl FleetMachine {
     pub(super) fn fetched(&mut self, result: Result<GatewayInfo, FetchFault>) {
         match self.state {
             State::Fetching { retry_at: None } => {}
-            State::Running => return self.fetched_for_re_shard(result),
+            State::Running => return self.fetched_while_running(result),
             _ => return,
         }
         match self.fetch.on_result(self.now, result) {

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use super::identify::BETWEEN;
 use super::patience::Patience;
-use super::roster::Shard;
+use super::roster::{Life, Shard};
 use super::{
     ABSURD_TOTAL, Event, FleetAction, FleetError, FleetMachine, ReShardPolicy, ShardPlan, ToShard,
 };
@@ -157,14 +157,14 @@ impl FleetMachine {
         self.fetch_now();
     }
 
-    pub(super) fn fetched_for_re_shard(&mut self, result: Result<GatewayInfo, FetchFault>) {
+    pub(super) fn fetched_while_running(&mut self, result: Result<GatewayInfo, FetchFault>) {
         let Some(ReShard {
             phase: Phase::Fetching { retry_at },
             fetch,
             ..
         }) = &mut self.re_shard
         else {
-            return;
+            return self.recounted(result);
         };
         match fetch.on_result(self.now, result) {
             FetchNext::Done(info) => self.know_the_new_total(info),
@@ -224,7 +224,7 @@ impl FleetMachine {
     /// Ends the old shards; the new ones start when they are gone.
     fn empty(&mut self, total: u32) {
         self.say_re_shard(total);
-        let old = self.end_shards(|shard| !shard.coming);
+        let old = self.end_the_present();
         let patience = self.patience();
         if let Some(re_shard) = &mut self.re_shard {
             re_shard.phase = Phase::Emptying {
@@ -316,21 +316,45 @@ impl FleetMachine {
         open
     }
 
-    /// A shard has ended. True if it was one of an old layout that makes way: it is gone then.
+    /// Ends the present layout, and returns those that have still to say so. Each keeps its place until
+    /// the new layout starts: a bot that is stopped before hands over all of them.
+    fn end_the_present(&mut self) -> BTreeSet<ShardId> {
+        let mut open = BTreeSet::new();
+        for state in self.states() {
+            let shard = state.shard;
+            if self.shards.get(&shard).is_some_and(Shard::is_running) {
+                let message = ToShard::Stop(Stop::Final);
+                self.out.push_back(FleetAction::Tell { shard, message });
+                open.insert(shard);
+            } else {
+                self.set_life(shard, Life::Stopped(Box::new(state)));
+            }
+        }
+        let shards = &self.shards;
+        let waits = |id: &ShardId| shards.get(id).is_some_and(|shard| !shard.has_stopped());
+        self.queues
+            .values_mut()
+            .for_each(|queue| queue.retain(waits));
+        open
+    }
+
+    /// A shard has ended. True if it was one of an old layout that makes way.
     pub(super) fn old_shard_stopped(&mut self, shard: ShardId) -> bool {
-        let Some(ReShard {
-            phase: Phase::Emptying { old, .. } | Phase::Leaving { old, .. },
-            ..
-        }) = &mut self.re_shard
-        else {
+        let Some(re_shard) = &mut self.re_shard else {
             return false;
         };
-        let gone = old.remove(&shard);
-        if gone {
-            self.discharge(shard);
+        let swapped = matches!(re_shard.phase, Phase::Leaving { .. });
+        let (Phase::Emptying { old, .. } | Phase::Leaving { old, .. }) = &mut re_shard.phase else {
+            return false;
+        };
+        let makes_way = old.remove(&shard);
+        if makes_way {
+            if swapped {
+                self.discharge(shard);
+            }
             self.go_on_when_empty();
         }
-        gone
+        makes_way
     }
 
     fn go_on_when_empty(&mut self) {
@@ -341,6 +365,9 @@ impl FleetMachine {
             Phase::Emptying { total, old, .. } if old.is_empty() => {
                 let (total, asked) = (*total, re_shard.asked);
                 self.re_shard = None;
+                for state in self.states() {
+                    self.discharge(state.shard);
+                }
                 self.total = total;
                 self.all_up_said = false;
                 self.enlist_layout(total, false);

@@ -160,7 +160,7 @@ fn before_the_start_and_after_the_end_nothing_can_be_changed() {
 }
 
 /// What the last event says is left.
-fn left(world: &World) -> Vec<ShardState> {
+pub(super) fn left(world: &World) -> Vec<ShardState> {
     let (_, last) = world.events.last().unwrap();
     let Event::Stopped { states, .. } = last else {
         panic!("{last:?}")

@@ -526,3 +526,37 @@ fn an_identify_that_leaves_after_its_shard_was_given_up_counts() {
     world.pass(Duration::from_secs(10));
     assert_eq!(world.identified[&0], sent + Duration::from_millis(5_150));
 }
+
+#[test]
+fn a_bot_that_is_stopped_while_its_old_layout_ends_hands_over_all_of_it() {
+    let mut world = with(ReShardPolicy::StopThenStart, 4);
+    let slept = session_of(shard(2, 4));
+    world.tell(vanished(shard(2, 4), slept.clone()));
+    world.stubborn = vec![0];
+    // The first to end is the one that was closed with 4011, the next sleeps, the third ends at once.
+    demand(&mut world, 1, 4);
+    world.stubborn.clear();
+    world.tell(FleetInput::Stop(Stop::Keep));
+    world.pass(Duration::from_secs(60));
+    let states = moving::left(&world);
+    let shards: Vec<ShardId> = states.iter().map(|state| state.shard).collect();
+    assert_eq!(shards, [0, 1, 2, 3].map(|number| shard(number, 4)));
+    assert_eq!(states[2], slept, "nobody closed its session");
+    assert!(world.story().iter().all(|line| !line.contains("start")));
+}
+
+#[test]
+fn commands_for_a_layout_that_makes_way_are_for_the_next() {
+    let mut world = with(ReShardPolicy::StopThenStart, 2);
+    world.stubborn = vec![0, 1];
+    ask(&mut world, Some(3));
+    world.tell(stopped(shard(0, 2), StopReason::Requested));
+    world.tell(FleetInput::Command {
+        id: CommandId(9),
+        to: Shards::Only(vec![0]),
+        command: Command::status_update(StatusUpdate::online()).unwrap(),
+        if_not_ready: IfNotReady::Queue,
+    });
+    let refused = (9, Answer::Refused(CommandError::NotReady));
+    assert!(world.answers.contains(&refused), "{:?}", world.answers);
+}

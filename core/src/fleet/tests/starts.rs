@@ -105,3 +105,82 @@ fn who_waits_for_starts_is_counted_whether_connected_or_not() {
     // The second on its way has not asked yet.
     assert_eq!(spent(&world), [(8, 0)]);
 }
+
+/// Another turn for a shard that was up.
+fn identify_again(world: &mut World, conn: u32) {
+    world.tell(FleetInput::Report {
+        shard: shard(0, 1),
+        report: ShardReport::WantIdentify { conn: ConnId(conn) },
+    });
+}
+
+/// A bot whose second window is used up, as far as it knows.
+fn second_window_spent() -> World {
+    let limit = |remaining| SessionStartLimit::new(2, remaining, Duration::from_secs(600), 1);
+    let mut world = started(ShardPlan::Total(1), limit(1));
+    world.story();
+    world.pass(Duration::from_secs(601));
+    for conn in 2..4 {
+        identify_again(&mut world, conn);
+        world.pass(Duration::from_secs(6));
+    }
+    world.info.session_start_limit = limit(0);
+    assert!(world.story().is_empty());
+    assert!(spent(&world).is_empty());
+    world
+}
+
+#[test]
+fn discord_is_asked_when_the_starts_of_a_window_it_has_not_told_of_seem_spent() {
+    // It was a shorter one, and the next has begun.
+    let mut world = second_window_spent();
+    world.info.session_start_limit.remaining = 2;
+    identify_again(&mut world, 4);
+    assert!(world.story().is_empty());
+    world.pass(Duration::from_secs(10));
+    assert_eq!(world.story(), ["617 fetch"], "ten seconds after the last");
+    assert_eq!(world.fleet.starts_left().unwrap().remaining, 1);
+    assert!(spent(&world).is_empty());
+    // They are spent indeed: that is said, and believed until Discord's reset.
+    let mut world = second_window_spent();
+    identify_again(&mut world, 4);
+    world.pass(Duration::from_secs(10));
+    assert_eq!(world.story(), ["617 fetch"]);
+    assert_eq!(spent(&world), [(1, 0)]);
+    world.pass(Duration::from_secs(593));
+    assert!(world.story().is_empty(), "not asked again");
+    let before = world.identified[&0];
+    world.pass(Duration::from_secs(2));
+    assert_ne!(world.identified[&0], before, "the reset brings it");
+}
+
+#[test]
+fn discord_is_asked_for_what_is_left_until_it_answers() {
+    let mut world = second_window_spent();
+    world.info.session_start_limit.remaining = 2;
+    world.faults = vec![FetchFault::Unavailable { status: 502 }; 2];
+    identify_again(&mut world, 4);
+    world.pass(Duration::from_secs(5));
+    let asked = world.story();
+    assert_eq!(asked[0], "617 fetch");
+    assert!(spent(&world).is_empty(), "nobody knows");
+    world.pass(Duration::from_secs(10));
+    assert_eq!(asked.len() + world.story().len(), 3);
+    assert!(world.identified[&0] > Duration::from_secs(617));
+}
+
+#[test]
+fn a_refusal_is_no_reason_to_ask_again() {
+    let mut world = second_window_spent();
+    world.faults = vec![FetchFault::Refused {
+        status: 401,
+        code: None,
+        message: String::new(),
+        advice: "".into(),
+    }];
+    identify_again(&mut world, 4);
+    world.pass(Duration::from_secs(3600));
+    assert_eq!(world.story(), ["617 fetch"]);
+    assert_eq!(spent(&world), [(1, 0)]);
+    assert!(world.stops().is_empty(), "the gateway itself will say so");
+}
