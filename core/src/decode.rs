@@ -85,6 +85,8 @@ pub struct FrameDecoder {
     limit: usize,
     // None: nothing is compressed.
     codec: Option<Codec>,
+    // The message to decode next, and those behind it: as a rule none.
+    next: Option<Frame>,
     frames: VecDeque<Frame>,
     // Inflated text: payloads that were found, then perhaps the start of one.
     output: Buffer,
@@ -133,6 +135,7 @@ impl FrameDecoder {
                 DecoderMode::ZstdStream => Some(Codec::ZstdStream(ZstdStream::new())),
                 DecoderMode::Payload => Some(Codec::Payload(Decompress::new(true))),
             },
+            next: None,
             frames: VecDeque::new(),
             output: Buffer::default(),
             found: 0,
@@ -150,6 +153,7 @@ impl FrameDecoder {
         }
         Some(Self {
             codec: None,
+            next: self.next.clone(),
             frames: self.frames.clone(),
             output: self.output.clone(),
             ready: self.ready.clone(),
@@ -178,7 +182,29 @@ impl FrameDecoder {
     /// Takes a message of the connection. Call [`advance`](Self::advance) until it returns `false`
     /// before the next one; otherwise messages queue up here.
     pub fn push(&mut self, frame: Frame) {
-        self.frames.push_back(frame);
+        if self.next.is_none() {
+            self.next = Some(frame);
+        } else {
+            self.frames.push_back(frame);
+        }
+    }
+
+    fn pop(&mut self) -> Option<Frame> {
+        let frame = self.next.take()?;
+        if !self.frames.is_empty() {
+            self.next = self.frames.pop_front();
+        }
+        Some(frame)
+    }
+
+    /// Gives memory back that nothing is in: worth it when no message has come for a while.
+    pub fn rest(&mut self) {
+        if self.found == 0 {
+            self.output.rest();
+        }
+        if let Some(Codec::ZlibStream(stream)) = &mut self.codec {
+            stream.input.rest();
+        }
     }
 
     /// Leaves the current payload and moves to the next. Returns whether there is one.
@@ -197,8 +223,9 @@ impl FrameDecoder {
             self.output.release(self.found);
             self.found = 0;
         }
-        while let Some(frame) = self.frames.pop_front() {
+        while let Some(frame) = self.pop() {
             if self.poisoned {
+                self.next = None;
                 self.frames.clear();
                 return Err(DecodeError::Poisoned);
             }
@@ -263,7 +290,8 @@ impl FrameDecoder {
             Some(Codec::ZstdStream(stream)) => stream.memory(),
             Some(Codec::Payload(_)) => zlib::CONTEXT_SIZE,
         };
-        let queued: usize = self.frames.iter().map(Frame::len).sum();
+        let queued = self.next.iter().chain(&self.frames);
+        let queued: usize = queued.map(Frame::len).sum();
         self.output.bytes.capacity() + current + context + queued
     }
 
@@ -319,6 +347,7 @@ impl FrameDecoder {
     }
 
     fn forget(&mut self) {
+        self.next = None;
         self.frames.clear();
         self.output.forget();
         self.found = 0;

@@ -6,16 +6,16 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Waker;
+use std::task::{Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustls::{ClientConnection, StreamOwned};
 use shardwright_core::TransportFault;
-use shardwright_runtime::{Bursts, Target, fault, io_fault, tunnel};
+use shardwright_runtime::{Bursts, Framing, Target, UpgradeReader, fault, io_fault, tunnel};
 use socket2::SockRef;
+use tungstenite::HandshakeError;
 use tungstenite::client::client_with_config;
-use tungstenite::{HandshakeError, WebSocket};
 
 /// So many dials go on at one time, for all shards of a bot.
 const AT_ONCE: usize = 16;
@@ -117,7 +117,33 @@ impl Write for Bytes {
     }
 }
 
-type Opened = Result<WebSocket<Bytes>, TransportFault>;
+/// A stream that is being upgraded.
+struct Upgrading {
+    bytes: Bytes,
+    answer: UpgradeReader,
+}
+
+impl Read for Upgrading {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let Self { bytes, answer } = self;
+        match answer.poll_read(into, |buffer| Poll::Ready(bytes.read(buffer))) {
+            Poll::Ready(read) => read,
+            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+}
+
+impl Write for Upgrading {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.bytes.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.bytes.flush()
+    }
+}
+
+type Opened = Result<(Bytes, Framing), TransportFault>;
 
 /// A dial that somebody waits for.
 struct Job {
@@ -211,17 +237,20 @@ fn open(target: Target, deadline: Instant) -> Opened {
         }
         None => Bytes::Plain(tcp),
     };
-    let upgrade = client_with_config(target.request, bytes, Some(target.config));
-    let (mut socket, _) = upgrade.map_err(|error| match error {
+    let answer = UpgradeReader::default();
+    let upgrading = Upgrading { bytes, answer };
+    let upgrade = client_with_config(target.request, upgrading, Some(target.config));
+    let (socket, _) = upgrade.map_err(|error| match error {
         HandshakeError::Failure(error) => fault(&error),
         HandshakeError::Interrupted(_) => TransportFault::TimedOut,
     })?;
-    let tcp = socket.get_mut().tcp();
+    let Upgrading { mut bytes, answer } = socket.into_inner();
+    let tcp = bytes.tcp();
     tcp.deadline = None;
     // From here on it waits in its shard's poll.
     let ready = SockRef::from(tcp.stream.get_ref()).set_nonblocking(true);
     ready.map_err(|error| io_fault(&error))?;
-    Ok(socket)
+    Ok((bytes, Framing::new(answer.rest(), target.config)))
 }
 
 /// Tries the addresses in order.

@@ -4,8 +4,8 @@ use std::io;
 use std::task::{Context, Poll};
 
 use mio::{Interest, Registry, Token};
-use shardwright_runtime::{Socket, flush_messages, read_message, write_bytes, write_message};
-use tungstenite::{Error, Message, WebSocket};
+use shardwright_runtime::{Framing, Socket, write_bytes};
+use tungstenite::{Error, Message};
 
 use crate::dial::Bytes;
 
@@ -13,24 +13,31 @@ use crate::dial::Bytes;
 const THE_SOCKET: Token = Token(1);
 
 pub(crate) struct MioSocket {
-    socket: WebSocket<Bytes>,
+    stream: Bytes,
+    framing: Framing,
     registry: Registry,
 }
 
 impl MioSocket {
     /// Puts the socket into the poll.
-    pub(crate) fn new(mut socket: WebSocket<Bytes>, registry: Registry) -> io::Result<Self> {
+    pub(crate) fn new(
+        (mut stream, framing): (Bytes, Framing),
+        registry: Registry,
+    ) -> io::Result<Self> {
         let interests = Interest::READABLE | Interest::WRITABLE;
-        let stream = socket.get_mut().tcp().stream.get_mut();
-        registry.register(stream, THE_SOCKET, interests)?;
-        Ok(Self { socket, registry })
+        registry.register(stream.tcp().stream.get_mut(), THE_SOCKET, interests)?;
+        Ok(Self {
+            stream,
+            framing,
+            registry,
+        })
     }
 }
 
 impl Drop for MioSocket {
     fn drop(&mut self) {
         // It is closed right after.
-        let stream = self.socket.get_mut().tcp().stream.get_mut();
+        let stream = self.stream.tcp().stream.get_mut();
         let _ = self.registry.deregister(stream);
     }
 }
@@ -38,22 +45,26 @@ impl Drop for MioSocket {
 /// Every call is tried until it would block; the poll wakes the shard's thread when it no longer would.
 impl Socket for MioSocket {
     fn poll_read(&mut self, _: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>> {
-        read_message(&mut self.socket)
+        self.framing.read(&mut self.stream)
     }
 
-    fn poll_room(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        flush_messages(&mut self.socket)
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.poll_flush(cx)
     }
 
     fn take(&mut self, message: Message) -> Result<(), Error> {
-        write_message(&mut self.socket, message)
+        self.framing.write(&mut self.stream, message)
     }
 
     fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        flush_messages(&mut self.socket)
+        self.framing.flush(&mut self.stream)
     }
 
     fn poll_bytes(&mut self, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        write_bytes(&mut self.socket, bytes)
+        write_bytes(&mut self.stream, bytes)
+    }
+
+    fn rest(&mut self) {
+        self.framing.rest(&mut self.stream);
     }
 }

@@ -2,9 +2,10 @@
 //!
 //! A websocket keeps its read buffer for as long as it lives, so a small one is all that thousands of shards
 //! at rest can afford; but a busy line read in small pieces costs a system call for each. So there is a
-//! large buffer that exists only while the line fills the small one.
+//! large buffer that exists only while the line fills the small one, and only for so many lines at a time.
 
 use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 
 /// What is read at once from a busy line.
@@ -19,12 +20,37 @@ const BUSY: usize = 4 * 1024;
 /// A buffer smaller than this says nothing when it is full.
 const SMALL: usize = 1024;
 
+/// So many lines of a process may read ahead at a time. When a thousand shards start together, each is busy,
+/// and what they all held at once would never be given back by most allocators.
+const MOST_AHEAD: usize = 32;
+
+static ALL_AHEAD: AtomicUsize = AtomicUsize::new(0);
+
+/// The right to read ahead.
+#[derive(Debug)]
+struct Permit;
+
+impl Permit {
+    fn take() -> Option<Self> {
+        let more = |count| (count < MOST_AHEAD).then_some(count + 1);
+        let taken = ALL_AHEAD.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+        taken.is_ok().then_some(Self)
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        ALL_AHEAD.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// A byte stream under a websocket.
 #[derive(Debug)]
 pub struct Bursts<S> {
     stream: S,
     /// Empty unless the line is busy.
     ahead: Box<[u8]>,
+    permit: Option<Permit>,
     /// What of it is still to be given.
     from: usize,
     until: usize,
@@ -39,6 +65,7 @@ impl<S> Bursts<S> {
         Self {
             stream,
             ahead: Box::default(),
+            permit: None,
             from: 0,
             until: 0,
             busy: false,
@@ -67,7 +94,10 @@ impl<S> Bursts<S> {
         read: impl FnOnce(&mut S, &mut [u8]) -> Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
         if self.from == self.until {
-            if !self.busy {
+            if self.busy && self.permit.is_none() {
+                self.permit = Permit::take();
+            }
+            if !self.busy || self.permit.is_none() {
                 let result = read(&mut self.stream, into);
                 let full = matches!(result, Poll::Ready(Ok(count)) if count == into.len());
                 self.busy = full && into.len() >= SMALL;
@@ -106,6 +136,7 @@ impl<S> Bursts<S> {
         self.busy = false;
         self.filled = 0;
         self.ahead = Box::default();
+        self.permit = None;
     }
 }
 

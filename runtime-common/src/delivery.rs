@@ -155,14 +155,16 @@ impl Delivery {
 
     /// Hands over what a turn has brought, and wakes the consumer if there is news for it.
     pub(crate) fn announce(&mut self) {
-        // A shard at rest holds no room for many.
-        if self.brought.len() <= 1 && self.brought.capacity() > 4 {
-            self.brought.shrink_to(1);
-        }
         self.hand_over();
+        self.brought = Vec::new();
         if std::mem::take(&mut self.unannounced) {
             self.mailboxes.announce();
         }
+    }
+
+    /// Whether events of many shards wait for the consumer.
+    pub(crate) fn is_in_a_crowd(&self) -> bool {
+        self.spot.is_none() && self.mailboxes.has_a_crowd()
     }
 
     /// Delivers what was kept back while the shard was muted, once it is heard.

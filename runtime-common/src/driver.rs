@@ -43,6 +43,8 @@ pub trait Socket: Send + 'static {
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>>;
     /// Writes some of these bytes as they are, once all that was taken is out; says how many.
     fn poll_bytes(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>>;
+    /// Gives memory back that nothing is in: nothing more has come.
+    fn rest(&mut self);
 }
 
 /// An attempt to open a websocket.
@@ -117,13 +119,27 @@ impl<S: Socket> Driver<S> {
                     }
                     self.seat.handle(input, &mut self.wire);
                 }
-                Poll::Pending => return self.wait(),
+                Poll::Pending => {
+                    self.rest();
+                    return self.wait();
+                }
             }
             taken += 1;
-            if taken >= self.most || bytes >= self.most * LARGEST_MEAN {
+            if taken >= self.most || bytes >= self.most * LARGEST_MEAN || self.seat.is_in_a_crowd()
+            {
                 cx.waker().wake_by_ref();
                 return self.wait();
             }
+        }
+    }
+}
+
+impl<S: Socket> Driver<S> {
+    /// Nothing more has come: most shards are at rest most of the time, and hold no buffers then.
+    fn rest(&mut self) {
+        if let Some(line) = &mut self.wire.line {
+            line.large = None;
+            line.socket.rest();
         }
     }
 }

@@ -1,84 +1,87 @@
-//! An unbounded queue between threads or tasks of any runtime: the standard library's channel, and a
-//! waker for whoever waits at its end.
+//! An unbounded queue between threads or tasks of any runtime, which holds no memory while it is empty: every
+//! shard has one that is hardly ever used.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::future::{Future, poll_fn};
-use std::sync::mpsc::{self, TryRecvError};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 /// Both ends of a new queue.
 pub(crate) fn inbox<T>() -> (Sender<T>, Inbox<T>) {
-    let (into, from) = mpsc::channel();
-    let bell = Arc::new(Bell::default());
-    let sender = Sender {
-        into: Some(into),
-        bell: Arc::clone(&bell),
-    };
-    (sender, Inbox { from, bell })
+    let queue = Arc::new(Queue(Mutex::new(State {
+        messages: VecDeque::new(),
+        senders: 1,
+        is_read: true,
+        reader: None,
+    })));
+    (Sender(Arc::clone(&queue)), Inbox(queue))
 }
 
-/// Wakes whoever waits for the next message.
-#[derive(Default)]
-struct Bell(Mutex<Option<Waker>>);
+struct Queue<T>(Mutex<State<T>>);
 
-impl Bell {
-    fn hang(&self, waker: &Waker) {
-        let mut hung = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match &mut *hung {
-            Some(old) => old.clone_from(waker),
-            none => *none = Some(waker.clone()),
-        }
-    }
+struct State<T> {
+    messages: VecDeque<T>,
+    senders: usize,
+    /// The reading end is there.
+    is_read: bool,
+    /// Whoever waits for the next message.
+    reader: Option<Waker>,
+}
 
-    fn ring(&self) {
-        let waker = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        // Not under the lock: a waker may run its task on the spot.
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+impl<T> Queue<T> {
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
+        // A panic of the other side leaves plain data behind.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-pub(crate) struct Sender<T> {
-    /// Gone only while this is dropped.
-    into: Option<mpsc::Sender<T>>,
-    bell: Arc<Bell>,
+/// Not under the lock: a waker may run its task on the spot.
+fn wake(reader: Option<Waker>) {
+    if let Some(reader) = reader {
+        reader.wake();
+    }
 }
+
+pub(crate) struct Sender<T>(Arc<Queue<T>>);
 
 impl<T> Sender<T> {
     /// False if nobody will ever read it.
     pub(crate) fn send(&self, message: T) -> bool {
-        let sent = self
-            .into
-            .as_ref()
-            .is_some_and(|into| into.send(message).is_ok());
-        self.bell.ring();
-        sent
+        let mut state = self.0.lock();
+        if !state.is_read {
+            return false;
+        }
+        state.messages.push_back(message);
+        let reader = state.reader.take();
+        drop(state);
+        wake(reader);
+        true
     }
 }
 
 impl<T> Clone for Sender<T> {
     fn clone(&self) -> Self {
-        Self {
-            into: self.into.clone(),
-            bell: Arc::clone(&self.bell),
-        }
+        self.0.lock().senders += 1;
+        Self(Arc::clone(&self.0))
     }
 }
 
 impl<T> Drop for Sender<T> {
     fn drop(&mut self) {
-        self.into = None;
+        let mut state = self.0.lock();
+        state.senders -= 1;
         // The last one to leave is news too.
-        self.bell.ring();
+        let reader = match state.senders {
+            0 => state.reader.take(),
+            _ => None,
+        };
+        drop(state);
+        wake(reader);
     }
 }
 
-pub(crate) struct Inbox<T> {
-    from: mpsc::Receiver<T>,
-    bell: Arc<Bell>,
-}
+pub(crate) struct Inbox<T>(Arc<Queue<T>>);
 
 impl<T> fmt::Debug for Sender<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -95,22 +98,36 @@ impl<T> fmt::Debug for Inbox<T> {
 impl<T> Inbox<T> {
     /// The next message; `None` once it is empty and nobody can send any more.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<T>> {
-        match self.from.try_recv() {
-            Err(TryRecvError::Empty) => {}
-            Ok(message) => return Poll::Ready(Some(message)),
-            Err(TryRecvError::Disconnected) => return Poll::Ready(None),
+        let mut state = self.0.lock();
+        if let Some(message) = state.messages.pop_front() {
+            if state.messages.is_empty() {
+                state.messages = VecDeque::new();
+            }
+            return Poll::Ready(Some(message));
         }
-        self.bell.hang(cx.waker());
-        // What came before the bell was hung has not rung it.
-        match self.from.try_recv() {
-            Err(TryRecvError::Empty) => Poll::Pending,
-            Ok(message) => Poll::Ready(Some(message)),
-            Err(TryRecvError::Disconnected) => Poll::Ready(None),
+        if state.senders == 0 {
+            return Poll::Ready(None);
         }
+        match &mut state.reader {
+            Some(old) => old.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+        Poll::Pending
     }
 
     pub(crate) fn next(&mut self) -> impl Future<Output = Option<T>> {
         poll_fn(|cx| self.poll(cx))
+    }
+}
+
+impl<T> Drop for Inbox<T> {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.is_read = false;
+        let (messages, reader) = (std::mem::take(&mut state.messages), state.reader.take());
+        drop(state);
+        // Nor are these dropped under the lock: they may hold the other end of a queue.
+        drop((messages, reader));
     }
 }
 

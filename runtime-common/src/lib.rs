@@ -14,6 +14,7 @@ mod delivery;
 mod dial;
 mod driver;
 mod events;
+mod framing;
 mod gate;
 mod http;
 mod https;
@@ -41,6 +42,7 @@ pub use delivery::InPlace;
 pub use dial::{Target, fault, io_fault};
 pub use driver::{Dial, Dialler, Driver, Socket};
 pub use events::Events;
+pub use framing::{Framing, write_bytes};
 pub use gate::IdentifyGate;
 pub use http::{fetch, fetch_on_thread};
 pub use mailbox::{Acknowledge, AcknowledgeError, Mailboxes, Overflow, Slot};
@@ -49,9 +51,7 @@ pub use owner::{Owner, Turn};
 pub use seat::{Seat, Wire};
 pub use seed::random_seed;
 pub use store::{FileStore, SavedRun, SavedStarts, SessionStore, StoreError};
-pub use stream_socket::{
-    ByteStream, StreamSocket, flush_messages, read_message, write_bytes, write_message,
-};
+pub use stream_socket::{ByteStream, StreamSocket};
 pub use tls::{TlsError, TlsOptions};
 pub use trace_file::{TraceFile, TraceFileError};
 pub use tunnel::{Network, tunnel, unreached};

@@ -63,8 +63,6 @@ struct Item {
 struct Mailbox {
     shard: ShardId,
     items: VecDeque<Item>,
-    /// The most that it held since it was last empty.
-    most: usize,
     bytes: usize,
     dropped: u64,
     /// Full, and not yet down to half.
@@ -95,7 +93,6 @@ impl Mailbox {
         Self {
             shard,
             items: VecDeque::new(),
-            most: 0,
             bytes: 0,
             dropped: 0,
             full: false,
@@ -109,16 +106,6 @@ impl Mailbox {
             producer: None,
             given: None,
             handled: None,
-        }
-    }
-}
-
-impl Mailbox {
-    /// Empty, it keeps room for about as much as came last.
-    fn give_room_back(&mut self) {
-        let wanted = std::mem::take(&mut self.most).max(4);
-        if self.items.capacity() > 4 * wanted {
-            self.items.shrink_to(wanted);
         }
     }
 }
@@ -145,12 +132,20 @@ struct State {
     consumer: Option<Waker>,
 }
 
+/// What can be known without the lock, as a rule.
+#[derive(Default)]
+struct Hints {
+    /// A swap is prepared: delivery in place has to look.
+    swapping: AtomicBool,
+    /// Many shards have something in their mailboxes.
+    crowd: AtomicBool,
+}
+
 /// The mailboxes of one bot.
 #[derive(Clone)]
 pub struct Mailboxes {
     state: Arc<Mutex<State>>,
-    /// A hint, so that delivery in place needs no lock as a rule.
-    swapping: Arc<AtomicBool>,
+    hints: Arc<Hints>,
     events: usize,
     bytes: usize,
     overflow: Overflow,
@@ -176,6 +171,11 @@ pub(crate) struct Room {
     pub(crate) pause: bool,
 }
 
+/// So many shards with something in their mailboxes are a crowd: each that is given another turn before the
+/// consumer makes what is in memory larger by a turn's events. Where all run on one thread, a thousand shards
+/// that start would otherwise fill their mailboxes before the first event is taken.
+const CROWD: usize = 32;
+
 /// What an event that is no dispatch counts as, and every dispatch beside its body.
 const EVENT_BYTES: usize = 256;
 
@@ -185,7 +185,7 @@ impl Mailboxes {
     pub fn new(events: usize, bytes: usize, overflow: Overflow, acknowledge: Acknowledge) -> Self {
         Self {
             state: Arc::default(),
-            swapping: Arc::default(),
+            hints: Arc::default(),
             events: events.max(1),
             bytes,
             overflow,
@@ -234,13 +234,13 @@ impl Mailboxes {
 
     /// From now on what is delivered is remembered, for a swap.
     pub fn prepare_swap(&self) {
-        self.swapping.store(true, Ordering::Relaxed);
+        self.hints.swapping.store(true, Ordering::Relaxed);
         self.lock().swap = Swap::Prepared(Overlap::new());
     }
 
     /// There will be no swap.
     pub fn abandon_swap(&self) {
-        self.swapping.store(false, Ordering::Relaxed);
+        self.hints.swapping.store(false, Ordering::Relaxed);
         self.lock().swap = Swap::None;
     }
 
@@ -293,10 +293,15 @@ impl Mailboxes {
     pub(crate) fn push_all(
         &self,
         slot: Slot,
-        events: impl Iterator<Item = Event<'static>>,
+        events: impl ExactSizeIterator<Item = Event<'static>>,
     ) -> Room {
         let mut state = self.lock();
         let mut room = Room::default();
+        if let Some(mailbox) = state.at(slot.0)
+            && mailbox.items.capacity() == 0
+        {
+            mailbox.items.reserve(events.len());
+        }
         for event in events {
             room.pause |= self.put(&mut state, slot, event);
         }
@@ -304,6 +309,7 @@ impl Mailboxes {
             room.events = self.events.saturating_sub(mailbox.items.len());
             room.bytes = self.bytes.saturating_sub(mailbox.bytes);
         }
+        self.see_the_crowd(&state);
         room
     }
 
@@ -376,6 +382,18 @@ impl Mailboxes {
         pause
     }
 
+    #[inline]
+    fn see_the_crowd(&self, state: &State) {
+        let crowd = state.turns.len() > CROWD;
+        self.hints.crowd.store(crowd, Ordering::Relaxed);
+    }
+
+    /// Whether events of many shards wait for the consumer.
+    #[inline]
+    pub(crate) fn has_a_crowd(&self) -> bool {
+        self.hints.crowd.load(Ordering::Relaxed)
+    }
+
     /// Tells the consumer that something was put in.
     pub fn announce(&self) {
         let consumer = self.lock().consumer.take();
@@ -429,6 +447,7 @@ impl Mailboxes {
                 state.in_hand = Some(turn);
             }
             let producer = self.producer_with_room(&mut state, turn);
+            self.see_the_crowd(&state);
             drop(state);
             wake(producer);
             return Poll::Ready(Some(event));
@@ -626,9 +645,9 @@ impl State {
         let mailbox = self.at(turn)?;
         let item = mailbox.items.pop_front()?;
         mailbox.bytes -= item.size;
-        mailbox.most = mailbox.most.max(mailbox.items.len() + 1);
         if mailbox.items.is_empty() {
-            mailbox.give_room_back();
+            // A shard at rest holds no room for events.
+            mailbox.items = VecDeque::new();
             self.free_if_over(turn);
         } else {
             self.turns.push_back(turn);

@@ -169,9 +169,16 @@ impl Seat {
         self.asked = false;
     }
 
-    /// A turn ends: the consumer is told of what it has brought.
+    /// A turn ends: the consumer is told of what it has brought, and memory that nothing is in is given back.
     pub fn end_turn(&mut self) {
         self.delivery.announce();
+        self.machine.rest();
+    }
+
+    /// The consumer has events of many shards before it: it is time that it gets a turn.
+    #[must_use]
+    pub fn is_in_a_crowd(&self) -> bool {
+        self.delivery.is_in_a_crowd()
     }
 
     /// Begins the shard's life.

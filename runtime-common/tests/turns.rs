@@ -41,6 +41,8 @@ impl Socket for Endless {
     fn poll_bytes(&mut self, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Poll::Ready(Ok(bytes.len()))
     }
+
+    fn rest(&mut self) {}
 }
 
 #[derive(Default)]

@@ -50,6 +50,13 @@ impl Buffer {
         self.forget();
     }
 
+    /// Gives the allocation back if nothing is in it.
+    pub(super) fn rest(&mut self) {
+        if self.bytes.is_empty() {
+            self.bytes = Vec::new();
+        }
+    }
+
     /// Forgets everything, and a large allocation with it.
     pub(super) fn forget(&mut self) {
         self.bytes.clear();

@@ -14,6 +14,9 @@ use crate::{ConnId, SessionStartLimit, ShardId};
 pub(super) const BETWEEN: Duration = Duration::from_millis(5_150);
 /// How long a window of session starts is.
 const WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
+/// So much later than Discord says a window is over for sure: its milliseconds are cut, and in a day a clock is
+/// wrong by some seconds. An Identify too early costs the token.
+const SURELY: Duration = Duration::from_secs(5);
 /// What Discord says is left may not count an Identify that left here so shortly before.
 const ON_THE_WAY: Duration = Duration::from_secs(10);
 /// Once starts look like a crash loop, one part in so many of the window's total is kept back.
@@ -231,9 +234,14 @@ impl IdentifyTurns {
         self.assumed = false;
     }
 
+    /// When the next window has begun for sure.
+    fn goes_on_at(&self) -> Instant {
+        self.resets_at + SURELY
+    }
+
     /// The next turn to give, now.
     pub(super) fn grant(&mut self, now: Instant) -> Option<(ShardId, ConnId)> {
-        if now >= self.resets_at {
+        if now >= self.goes_on_at() {
             self.remaining = self.total.max(1);
             self.resets_at = now + WINDOW;
             self.assumed = true;
@@ -268,7 +276,7 @@ impl IdentifyTurns {
             return None;
         }
         if self.all_given() {
-            return Some(self.resets_at);
+            return Some(self.goes_on_at());
         }
         self.buckets
             .values()
@@ -284,7 +292,7 @@ impl IdentifyTurns {
             .sum()
     }
 
-    /// How long until there are starts again, if there are none and somebody waits.
+    /// How long until Discord gives starts again, if there are none and somebody waits.
     pub(super) fn spent(&self, now: Instant) -> Option<Duration> {
         (self.left() == 0 && self.waiting() > 0)
             .then(|| self.resets_at.saturating_duration_since(now))
@@ -361,7 +369,7 @@ mod tests {
             Some((shard(1), ConnId(1)))
         );
         assert_eq!(turns.grant(later), None);
-        assert_eq!(turns.next(), Some(now + WINDOW));
+        assert_eq!(turns.next(), Some(now + WINDOW + SURELY));
     }
 
     #[test]
@@ -390,13 +398,15 @@ mod tests {
         let mut turns = IdentifyTurns::new(&SessionStartLimit::new(2, 1, WINDOW, 1), false, now);
         turns.refresh(&SessionStartLimit::new(2, 0, hour, 1), now);
         assert_eq!(turns.resets_at(), now + hour);
+        turns.request(zero, ConnId(1));
+        assert_eq!(turns.grant(now + hour), None, "its milliseconds were cut");
         for conn in 1..=3 {
+            let at = now + hour * conn + SURELY;
             turns.request(zero, ConnId(conn));
-            let granted = turns.grant(now + hour * conn);
-            assert_eq!(granted.is_some(), conn < 3, "two a day");
-            turns.sent(zero, now + hour * conn);
+            assert_eq!(turns.grant(at).is_some(), conn < 3, "two a day");
+            turns.sent(zero, at);
         }
-        assert_eq!(turns.resets_at(), now + hour + WINDOW);
+        assert_eq!(turns.resets_at(), now + hour + SURELY + WINDOW);
     }
 
     #[test]

@@ -120,6 +120,11 @@ impl RecordedShard {
             .inspect_err(|misuse| tape.refused(misuse))
     }
 
+    /// See [`ShardMachine::rest`].
+    pub fn rest(&mut self) {
+        self.machine.rest();
+    }
+
     /// See [`ShardMachine::poll`].
     #[inline]
     pub fn poll(&mut self) -> Action<'_> {

@@ -20,7 +20,7 @@ impl Mailboxes {
     /// Whether a change of layouts is under way: then [`pass`](Self::pass) decides what is delivered in
     /// place.
     pub(crate) fn swaps(&self) -> bool {
-        self.swapping.load(Ordering::Relaxed)
+        self.hints.swapping.load(Ordering::Relaxed)
     }
 
     /// An event that is delivered in place, if it is to be delivered.
@@ -46,7 +46,7 @@ impl Mailboxes {
                     return None;
                 }
                 if matches!(swap, Swap::None) {
-                    self.swapping.store(false, Ordering::Relaxed);
+                    self.hints.swapping.store(false, Ordering::Relaxed);
                 }
             }
             Event::GuildsLoaded { .. } => {

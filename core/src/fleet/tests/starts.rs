@@ -34,7 +34,7 @@ fn first_starts_may_spend_all() {
 fn after_a_run_that_did_not_end_in_order_a_tenth_is_kept_back() {
     // A tenth of 1000 is 100.
     let mut world = careful(103, 5);
-    world.pass(Duration::from_secs(3599));
+    world.pass(Duration::from_secs(3604));
     assert_eq!(world.identified.len(), 3);
     assert_eq!(spent(&world), [(2, 100)]);
     world.pass(Duration::from_secs(2));
@@ -119,7 +119,7 @@ fn second_window_spent() -> World {
     let limit = |remaining| SessionStartLimit::new(2, remaining, Duration::from_secs(600), 1);
     let mut world = started(ShardPlan::Total(1), limit(1));
     world.story();
-    world.pass(Duration::from_secs(601));
+    world.pass(Duration::from_secs(606));
     for conn in 2..4 {
         identify_again(&mut world, conn);
         world.pass(Duration::from_secs(6));
@@ -138,16 +138,16 @@ fn discord_is_asked_when_the_starts_of_a_window_it_has_not_told_of_seem_spent() 
     identify_again(&mut world, 4);
     assert!(world.story().is_empty());
     world.pass(Duration::from_secs(10));
-    assert_eq!(world.story(), ["617 fetch"], "ten seconds after the last");
+    assert_eq!(world.story(), ["622 fetch"], "ten seconds after the last");
     assert_eq!(world.fleet.starts_left().unwrap().remaining, 1);
     assert!(spent(&world).is_empty());
     // They are spent indeed: that is said, and believed until Discord's reset.
     let mut world = second_window_spent();
     identify_again(&mut world, 4);
     world.pass(Duration::from_secs(10));
-    assert_eq!(world.story(), ["617 fetch"]);
+    assert_eq!(world.story(), ["622 fetch"]);
     assert_eq!(spent(&world), [(1, 0)]);
-    world.pass(Duration::from_secs(593));
+    world.pass(Duration::from_secs(598));
     assert!(world.story().is_empty(), "not asked again");
     let before = world.identified[&0];
     world.pass(Duration::from_secs(2));
@@ -162,11 +162,11 @@ fn discord_is_asked_for_what_is_left_until_it_answers() {
     identify_again(&mut world, 4);
     world.pass(Duration::from_secs(5));
     let asked = world.story();
-    assert_eq!(asked[0], "617 fetch");
+    assert_eq!(asked[0], "622 fetch");
     assert!(spent(&world).is_empty(), "nobody knows");
     world.pass(Duration::from_secs(10));
     assert_eq!(asked.len() + world.story().len(), 3);
-    assert!(world.identified[&0] > Duration::from_secs(617));
+    assert!(world.identified[&0] > Duration::from_secs(622));
 }
 
 #[test]
@@ -180,7 +180,7 @@ fn a_refusal_is_no_reason_to_ask_again() {
     }];
     identify_again(&mut world, 4);
     world.pass(Duration::from_secs(3600));
-    assert_eq!(world.story(), ["617 fetch"]);
+    assert_eq!(world.story(), ["622 fetch"]);
     assert_eq!(spent(&world), [(1, 0)]);
     assert!(world.stops().is_empty(), "the gateway itself will say so");
 }
