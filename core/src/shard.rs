@@ -189,16 +189,20 @@ impl ShardMachine {
     /// What to do next.
     #[inline]
     pub fn poll(&mut self) -> Action<'_> {
-        while self.protocol.out.is_empty() && self.more {
-            if !self
-                .decoding
-                .is_some_and(|conn| self.protocol.listens_to(conn))
-            {
+        while self.protocol.out.is_empty() {
+            let listens = |conn| self.protocol.listens_to(conn);
+            if !self.more || !self.decoding.is_some_and(listens) {
                 self.more = false;
-                break;
+                self.drained = true;
+                return Action::Wait(self.protocol.wait());
             }
             match self.decoder.advance() {
-                Ok(true) => self.protocol.payload(self.decoder.payload()),
+                Ok(true) => {
+                    if let Some((id, header)) = self.protocol.payload(self.decoder.payload()) {
+                        let dispatch = Dispatch::new(id, header, self.decoder.lend());
+                        return Action::Emit(Event::Dispatch(dispatch));
+                    }
+                }
                 Ok(false) => self.more = false,
                 Err(error) => {
                     self.more = false;
@@ -206,22 +210,20 @@ impl ShardMachine {
                 }
             }
         }
-        let Some(out) = self.protocol.out.pop_front() else {
-            self.drained = true;
-            return Action::Wait(self.protocol.wait());
+        self.next_action()
+    }
+
+    fn next_action(&mut self) -> Action<'_> {
+        let action = match self.protocol.out.pop_front() {
+            Some(Out::Deliver { id, header }) => {
+                let dispatch = Dispatch::new(id, header, self.decoder.lend());
+                return Action::Emit(Event::Dispatch(dispatch));
+            }
+            Some(other) => other.into_action(&self.protocol.config),
+            None => None,
         };
-        match out {
-            Out::Deliver { id, header } => Action::Emit(Event::Dispatch(Dispatch::new(
-                id,
-                header,
-                self.decoder.lend(),
-            ))),
-            other => match other.into_action(&self.protocol.config) {
-                Some(action) => action,
-                // Only Deliver has no action of its own, and it is handled above.
-                None => Action::Wait(self.protocol.wait()),
-            },
-        }
+        // Only Deliver has no action of its own.
+        action.unwrap_or_else(|| Action::Wait(self.protocol.wait()))
     }
 
     /// Whether the runtime shall read from the socket: not while the consumer has no room, unless

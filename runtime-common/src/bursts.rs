@@ -24,23 +24,25 @@ const SMALL: usize = 1024;
 /// and what they all held at once would never be given back by most allocators.
 const MOST_AHEAD: usize = 32;
 
-static ALL_AHEAD: AtomicUsize = AtomicUsize::new(0);
+/// How many do.
+static AHEAD_NOW: AtomicUsize = AtomicUsize::new(0);
 
-/// The right to read ahead.
+/// The right to read ahead, counted here.
 #[derive(Debug)]
-struct Permit;
+struct Permit(&'static AtomicUsize);
 
 impl Permit {
-    fn take() -> Option<Self> {
+    fn take(all: &'static AtomicUsize) -> Option<Self> {
         let more = |count| (count < MOST_AHEAD).then_some(count + 1);
-        let taken = ALL_AHEAD.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
-        taken.is_ok().then_some(Self)
+        let taken = all.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+        // Not made and dropped if there is none.
+        taken.is_ok().then(|| Self(all))
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        ALL_AHEAD.fetch_sub(1, Ordering::Relaxed);
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -51,6 +53,7 @@ pub struct Bursts<S> {
     /// Empty unless the line is busy.
     ahead: Box<[u8]>,
     permit: Option<Permit>,
+    permits: &'static AtomicUsize,
     /// What of it is still to be given.
     from: usize,
     until: usize,
@@ -62,10 +65,15 @@ pub struct Bursts<S> {
 impl<S> Bursts<S> {
     /// This stream, not busy.
     pub fn new(stream: S) -> Self {
+        Self::among(&AHEAD_NOW, stream)
+    }
+
+    fn among(permits: &'static AtomicUsize, stream: S) -> Self {
         Self {
             stream,
             ahead: Box::default(),
             permit: None,
+            permits,
             from: 0,
             until: 0,
             busy: false,
@@ -95,7 +103,7 @@ impl<S> Bursts<S> {
     ) -> Poll<io::Result<usize>> {
         if self.from == self.until {
             if self.busy && self.permit.is_none() {
-                self.permit = Permit::take();
+                self.permit = Permit::take(self.permits);
             }
             if !self.busy || self.permit.is_none() {
                 let result = read(&mut self.stream, into);
@@ -245,6 +253,27 @@ mod tests {
         let asked = &busy.stream.asked;
         assert_eq!(asked[1..33], [AHEAD; 32]);
         assert_eq!(asked[33..], [FAR_AHEAD; 3]);
+    }
+
+    #[test]
+    fn only_so_many_lines_read_ahead_at_a_time() {
+        static NOW: AtomicUsize = AtomicUsize::new(0);
+        let mut lines: Vec<_> = (0..2 * MOST_AHEAD)
+            .map(|_| Bursts::among(&NOW, line(&[8192, 60_000]).0.stream))
+            .collect();
+        let mut buffer = [0; 8192];
+        for line in &mut lines {
+            for _ in 0..2 {
+                assert_eq!(line.read(&mut buffer).unwrap(), 8192);
+            }
+        }
+        let ahead = |line: &&Bursts<Line>| !line.ahead.is_empty();
+        assert_eq!(lines.iter().filter(ahead).count(), MOST_AHEAD);
+        // Those that may not get all the same.
+        for line in &mut lines {
+            assert_eq!(drain(line).len(), 60_000 - 8192);
+        }
+        assert_eq!(NOW.load(Ordering::Relaxed), 0);
     }
 
     #[test]

@@ -443,7 +443,7 @@ impl ProtocolMachine {
             _ => Wait::Until(
                 self.timers
                     .next()
-                    .unwrap_or(self.now + std::time::Duration::from_secs(60)),
+                    .unwrap_or_else(|| self.now + std::time::Duration::from_secs(60)),
             ),
         }
     }

@@ -26,21 +26,35 @@ struct Ready<'a> {
     resume_gateway_url: Option<&'a serde_json::value::RawValue>,
 }
 
+/// What a payload is, if it is as nearly all are.
+enum Usually {
+    Deliver(EventId, DispatchHeader),
+    Filtered,
+    Not,
+}
+
 #[derive(Deserialize)]
 struct Hello {
     heartbeat_interval: serde_json::Number,
 }
 
 impl ProtocolMachine {
-    /// One payload of the open connection.
-    pub(crate) fn payload(&mut self, payload: &[u8]) {
+    /// One payload of the open connection. If all that it leads to is that it is delivered, as what.
+    #[inline]
+    pub(crate) fn payload(&mut self, payload: &[u8]) -> Option<(EventId, DispatchHeader)> {
+        match self.usual_dispatch(payload) {
+            Usually::Deliver(id, header) => return Some((id, header)),
+            Usually::Filtered => {}
+            Usually::Not => self.any_payload(payload),
+        }
+        None
+    }
+
+    fn any_payload(&mut self, payload: &[u8]) {
         let State::Open(link) = &self.state else {
             return;
         };
         let conn = link.conn;
-        if self.usual_dispatch(payload) {
-            return;
-        }
         let envelope = match Envelope::scan(payload) {
             Ok(envelope) => envelope,
             Err(error) => return self.malformed(conn, error.to_string()),
@@ -60,17 +74,17 @@ impl ProtocolMachine {
     }
 
     /// The way of nearly all payloads, in which nothing is looked at but what has to be: the next dispatch
-    /// of a session that is up and whose guilds are there. False if it is anything else.
+    /// of a session that is up and whose guilds are there.
     #[inline]
-    fn usual_dispatch(&mut self, payload: &[u8]) -> bool {
+    fn usual_dispatch(&mut self, payload: &[u8]) -> Usually {
         let State::Open(link) = &mut self.state else {
-            return false;
+            return Usually::Not;
         };
         let (Stage::Live { .. }, Some(session)) = (&link.stage, &mut self.session) else {
-            return false;
+            return Usually::Not;
         };
         let Some(usual) = Usual::scan(payload) else {
-            return false;
+            return Usually::Not;
         };
         let name = payload.get(usual.name.clone()).unwrap_or_default();
         let next = session.received.saturating_add(1);
@@ -79,7 +93,7 @@ impl ProtocolMachine {
             || matches!(name, b"" | b"READY")
             || session.guilds.is_some()
         {
-            return false;
+            return Usually::Not;
         }
         let filter = &self.config.filter;
         let wanted =
@@ -92,7 +106,7 @@ impl ProtocolMachine {
         session.received = next;
         if !wanted {
             session.acks.filtered(next);
-            return true;
+            return Usually::Filtered;
         }
         session.acks.delivered(next);
         let id = EventId {
@@ -100,11 +114,7 @@ impl ProtocolMachine {
             session: session.ordinal,
             seq: next,
         };
-        self.out.push_back(Out::Deliver {
-            id,
-            header: DispatchHeader::of_usual(&usual),
-        });
-        true
+        Usually::Deliver(id, DispatchHeader::of_usual(&usual))
     }
 
     /// The decoder could not make a payload of what came.
