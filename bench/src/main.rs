@@ -57,6 +57,9 @@ struct Args {
     /// Once all is delivered, rest so long and measure that too
     #[arg(long, default_value_t = 0.0)]
     rest: f64,
+    /// Say when each event was there
+    #[arg(long)]
+    stamps: bool,
 }
 
 impl Args {
@@ -95,8 +98,9 @@ struct Count {
 impl Count {
     fn new(args: &Args) -> Self {
         let start = u64::from(args.shards) * (1 + u64::from(args.guilds));
+        let meter = Meter::new(start, args.events);
         Self {
-            meter: Meter::new(start, args.events),
+            meter: if args.stamps { meter.stamping() } else { meter },
             last: if args.events == 0 { start } else { u64::MAX },
             skipped: Arc::default(),
         }
@@ -186,6 +190,9 @@ fn run(args: &Args) -> Result<(), Failure> {
         let used = used.ok_or_else(|| format!("only {} events came", count.meter.counted()))?;
         report["cpu_ns"] = used.cpu_ns.into();
         report["real_ns"] = used.real_ns.into();
+    }
+    if args.stamps {
+        report["taken"] = count.meter.stamps().into();
     }
     println!("{report}");
     drop(kept);

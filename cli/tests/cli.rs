@@ -273,8 +273,7 @@ fn states_are_told_and_acknowledged_by_hand() {
     let mut watch = watching(&emulator, &["--stdin", "--manual-ack"]);
     watch.line("connected_all_shards");
     emulator.push_event(&Target::All, "ONE", "{}");
-    let one = watch.line("dispatch");
-    assert_eq!(one["name"], "ONE", "{one}");
+    let one = watch.event("ONE");
     watch.say(r#"{"do":"shard_states","match":["all"]}"#);
     // Resumed from where READY stood, which always counts.
     let before = watch.line("shard_states")["states"][0]["seq"].as_u64();
@@ -306,7 +305,7 @@ fn a_line_that_has_left_counts_as_handled() {
     let mut watch = watching(&emulator, &["--stdin"]);
     watch.line("connected_all_shards");
     emulator.push_event(&Target::All, "ONE", "{}");
-    let seq = watch.line("dispatch")["seq"].clone();
+    let seq = watch.event("ONE")["seq"].clone();
     watch.say(r#"{"do":"shard_states","match":["all"]}"#);
     assert_eq!(watch.line("shard_states")["states"][0]["seq"], seq);
 }

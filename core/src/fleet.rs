@@ -57,7 +57,7 @@ use self::states::Question;
 use crate::rng::Rng;
 use crate::{
     Answer, CloseAction, CloseCode, CommandError, CommandId, Event, FetchMachine, GatewayUrl,
-    Misuse, Problem, ShardId, ShardState, Stop, StopReason, Wait, WaitFor,
+    Misuse, Problem, SessionStartLimit, ShardId, ShardState, Stop, StopReason, Wait, WaitFor,
 };
 
 /// A shard reports its end once its close is answered or has timed out, and this long after at the latest.
@@ -233,8 +233,8 @@ impl FleetMachine {
             FleetInput::GateOpened { shard, conn } => {
                 if self
                     .turns
-                    .as_ref()
-                    .is_some_and(|t| t.is_granted(shard, conn))
+                    .as_mut()
+                    .is_some_and(|turns| turns.opened(shard, conn))
                 {
                     let message = ToShard::IdentifyGranted { conn };
                     self.out.push_back(FleetAction::Tell { shard, message });
@@ -333,6 +333,16 @@ impl FleetMachine {
             Some(_) => {}
             None => self.spent_said = false,
         }
+    }
+
+    /// Discord has been asked again, for whatever reason.
+    fn refresh_turns(&mut self, limit: &SessionStartLimit) {
+        if let Some(turns) = &mut self.turns {
+            for (shard, conn) in turns.refresh(limit, self.now) {
+                self.out.push_back(FleetAction::LeaveGate { shard, conn });
+            }
+        }
+        self.sort_into_buckets();
     }
 
     fn take_back_turn(&mut self, shard: ShardId) {

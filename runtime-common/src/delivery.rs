@@ -61,6 +61,8 @@ pub(crate) struct Delivery {
     /// What a turn has brought so far: the mailbox is shared by all shards and their consumer, and is locked
     /// once for many events.
     brought: Vec<Event<'static>>,
+    /// How large all was that this turn has brought.
+    bytes: usize,
     /// What the mailbox has room for, at least, beyond that.
     room: Room,
     /// Something was put into the mailbox, and its consumer has not been told.
@@ -115,6 +117,7 @@ impl Delivery {
             slot,
             spot,
             brought: Vec::new(),
+            bytes: 0,
             room: Room::default(),
             unannounced: false,
         }
@@ -124,8 +127,10 @@ impl Delivery {
     pub(crate) fn deliver(&mut self, event: Event<'_>) -> bool {
         let Some(spot) = &mut self.spot else {
             let event = event.into_owned();
+            let size = size_of(&event);
+            self.bytes += size;
             self.room.events = self.room.events.saturating_sub(1);
-            self.room.bytes = self.room.bytes.saturating_sub(size_of(&event));
+            self.room.bytes = self.room.bytes.saturating_sub(size);
             self.brought.push(event);
             let wait =
                 self.room.events > 0 && self.room.bytes > 0 && self.brought.len() < MOST_BROUGHT;
@@ -160,6 +165,14 @@ impl Delivery {
         if std::mem::take(&mut self.unannounced) {
             self.mailboxes.announce();
         }
+    }
+
+    pub(crate) fn begin_turn(&mut self) {
+        self.bytes = 0;
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Whether events of many shards wait for the consumer.

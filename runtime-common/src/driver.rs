@@ -20,9 +20,13 @@ use crate::{Network, Seat, Target, Turn, Wire, fault, io_fault};
 /// After a failed write, how long what has arrived is still read before the connection is given up.
 const READ_ON: Duration = Duration::from_secs(1);
 
-/// A turn is over earlier if its messages are larger than this on average, in bytes: so that what a
-/// thousand shards say when they start is not in memory all at once.
+/// A turn is over earlier if its messages, or the events that they held, are larger than this on average, in
+/// bytes: so that what a thousand shards say when they start is not in memory all at once.
 const LARGEST_MEAN: usize = 1024;
+
+/// A shard that comes while the events of many others wait lets them be taken first, so many times in a row at
+/// most: a consumer that is slow for good is a matter of the mailbox's limits.
+const MOST_PASSES: u32 = 8;
 
 /// A message from this size on does not stay in the buffer it was read into.
 const LARGE: usize = 4 * 1024;
@@ -60,6 +64,8 @@ pub struct Driver<S> {
     begun: bool,
     /// How many messages are taken in one turn.
     most: usize,
+    /// Turns in a row in which others were let go first.
+    passes: u32,
 }
 
 impl<S: Socket> Driver<S> {
@@ -84,6 +90,7 @@ impl<S: Socket> Driver<S> {
             wire,
             begun: false,
             most,
+            passes: 0,
         }
     }
 
@@ -112,6 +119,12 @@ impl<S: Socket> Driver<S> {
             if self.seat.poll(cx, &mut self.wire).is_ready() {
                 continue;
             }
+            if taken == 0 && self.passes < MOST_PASSES && self.seat.is_in_a_crowd() {
+                self.passes += 1;
+                cx.waker().wake_by_ref();
+                return self.wait();
+            }
+            self.passes = 0;
             match self.wire.poll(self.seat.wants_to_read(), cx) {
                 Poll::Ready(input) => {
                     if let Input::Received { frame, .. } = &input {
@@ -125,7 +138,9 @@ impl<S: Socket> Driver<S> {
                 }
             }
             taken += 1;
-            if taken >= self.most || bytes >= self.most * LARGEST_MEAN || self.seat.is_in_a_crowd()
+            if taken >= self.most
+                || bytes.max(self.seat.brought()) >= self.most * LARGEST_MEAN
+                || self.seat.is_in_a_crowd()
             {
                 cx.waker().wake_by_ref();
                 return self.wait();

@@ -167,12 +167,19 @@ impl Seat {
     pub fn begin_turn(&mut self) {
         self.clock.read();
         self.asked = false;
+        self.delivery.begin_turn();
     }
 
     /// A turn ends: the consumer is told of what it has brought, and memory that nothing is in is given back.
     pub fn end_turn(&mut self) {
         self.delivery.announce();
         self.machine.rest();
+    }
+
+    /// How many bytes of events this turn has brought the consumer.
+    #[must_use]
+    pub fn brought(&self) -> usize {
+        self.delivery.bytes()
     }
 
     /// The consumer has events of many shards before it: it is time that it gets a turn.

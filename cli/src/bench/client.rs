@@ -1,6 +1,9 @@
 //! One client in a process of its own: connects, counts, says what it used.
 
+mod scale;
+
 use std::io::Write;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::Duration;
@@ -59,6 +62,15 @@ pub(super) struct ClientArgs {
     /// Once all is delivered, rest so long and measure that too
     #[arg(long, default_value_t = 0.0)]
     pub(super) rest: f64,
+    /// Say when each event was there
+    #[arg(long)]
+    pub(super) stamps: bool,
+    /// Trust this authority's certificate, a PEM file
+    #[arg(long, value_name = "FILE")]
+    pub(super) authority: Option<PathBuf>,
+    /// Measure a start, a rest, and the resume of all shards at once; so many may identify at once
+    #[arg(long, value_name = "N")]
+    pub(super) scale: Option<u32>,
 }
 
 pub(super) fn run(args: &ClientArgs) -> Result<(), BenchError> {
@@ -68,6 +80,7 @@ pub(super) fn run(args: &ClientArgs) -> Result<(), BenchError> {
     let meter = match args.who {
         // What is filtered is not counted. The first message is where the measurement begins.
         Who::Messages => Meter::new(0, args.messages),
+        _ if args.stamps => Meter::new(start, args.events).stamping(),
         _ => Meter::new(start, args.events),
     };
     let client = Client {
@@ -75,6 +88,9 @@ pub(super) fn run(args: &ClientArgs) -> Result<(), BenchError> {
         meter: &meter,
         last: if args.events == 0 { start } else { u64::MAX },
     };
+    if let Some(at_once) = args.scale {
+        return scale::run(&client, &runtime, at_once, before);
+    }
     // Whatever is connected stays so until it has been looked at.
     let kept = client.connect(&runtime)?;
     let mut report = json!({});
@@ -99,6 +115,9 @@ pub(super) fn run(args: &ClientArgs) -> Result<(), BenchError> {
         report["cpu_ns"] = used.cpu_ns.into();
         report["real_ns"] = used.real_ns.into();
     }
+    if args.stamps {
+        report["taken"] = meter.stamps().into();
+    }
     // Whoever asked may be gone.
     let _ = writeln!(std::io::stdout(), "{report}");
     drop(kept);
@@ -118,6 +137,8 @@ fn runtime(threads: usize) -> std::io::Result<Runtime> {
         .enable_all()
         .build()
 }
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A message, as far as a bot that answers commands reads it.
 #[derive(Deserialize)]
@@ -199,8 +220,13 @@ impl Client<'_> {
         let token = Token::new("bench").map_err(BenchError::new)?;
         let mut options = Options::new(Intents::all());
         options.compression = self.args.compress;
+        if let Some(file) = &self.args.authority {
+            let roots = std::fs::read(file)?;
+            options.tls.add_roots(&roots).map_err(BenchError::new)?;
+        }
         let url = self.args.url.parse().map_err(BenchError::new)?;
-        let limit = SessionStartLimit::new(100_000, 100_000, Duration::ZERO, 100_000);
+        let at_once = self.args.scale.unwrap_or(100_000);
+        let limit = SessionStartLimit::new(100_000, 100_000, DAY, at_once);
         let gateway = GatewayInfo::new(url, self.args.shards, limit);
         let shards = (0..self.args.shards).map(|number| ShardId::new(number, self.args.shards));
         let shards = shards.collect::<Result<_, _>>().map_err(BenchError::new)?;

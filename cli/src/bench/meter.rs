@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeVal;
+use nix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
 /// CPU and real time at a moment.
@@ -34,6 +35,11 @@ pub(super) fn cpu() -> Duration {
     getrusage(UsageWho::RUSAGE_SELF).map_or(Duration::ZERO, |usage| {
         time(usage.user_time()) + time(usage.system_time())
     })
+}
+
+/// The time on the clock that all processes share, in nanoseconds.
+pub(super) fn shared_clock() -> u64 {
+    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |time| nanos(time.into()))
 }
 
 /// Memory of this process.
@@ -73,6 +79,8 @@ pub(super) struct Meter {
 struct Shared {
     count: AtomicU64,
     moments: Mutex<Option<(Moment, Option<Moment>)>>,
+    /// When each event of the measurement was there, if that is wanted.
+    stamps: Option<Mutex<Vec<u64>>>,
 }
 
 impl Meter {
@@ -81,6 +89,36 @@ impl Meter {
             before,
             until: before + events,
             shared: Arc::default(),
+        }
+    }
+
+    /// One that notes when each event was there.
+    pub(super) fn stamping(self) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                stamps: Some(Mutex::default()),
+                ..Shared::default()
+            }),
+            ..self
+        }
+    }
+
+    /// When each event of the measurement was there.
+    pub(super) fn stamps(&self) -> Vec<u64> {
+        let stamps = self.shared.stamps.as_ref();
+        stamps.map_or_else(Vec::new, |stamps| {
+            let mut stamps = stamps.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::take(&mut *stamps)
+        })
+    }
+
+    #[inline]
+    fn stamp(&self, count: u64) {
+        if let Some(stamps) = &self.shared.stamps
+            && count > self.before
+        {
+            let mut stamps = stamps.lock().unwrap_or_else(PoisonError::into_inner);
+            stamps.push(shared_clock());
         }
     }
 
@@ -95,6 +133,7 @@ impl Meter {
     /// One more event, of any shard. True for the last.
     pub(super) fn count(&self) -> bool {
         let count = self.shared.count.fetch_add(1, Ordering::Relaxed) + 1;
+        self.stamp(count);
         (count == self.before + 1 || count == self.until) && self.note(count)
     }
 
@@ -150,6 +189,7 @@ impl Alone {
     #[inline]
     pub(super) fn count(&mut self) -> bool {
         self.count += 1;
+        self.meter.stamp(self.count);
         (self.count == self.meter.before + 1 || self.count == self.meter.until)
             && self.meter.note(self.count)
     }

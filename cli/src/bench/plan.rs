@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Deserialize;
@@ -47,6 +47,10 @@ pub(super) struct Group {
 pub(super) enum Kind {
     /// CPU time an event.
     Events,
+    /// The same, and how long after it was sent each is there.
+    Late,
+    /// A start, a rest, and all shards resumed at once; with so many that may identify at once.
+    Scale(u32),
     /// Memory and CPU of shards that rest.
     Rest,
 }
@@ -79,6 +83,8 @@ fn all(args: &BenchArgs) -> Vec<Group> {
         rate,
         ready_bytes: 0,
         shards,
+        tls: false,
+        stamps: false,
     };
     for compression in compressions {
         let (stream, in_place) = match compression {
@@ -138,12 +144,10 @@ fn all(args: &BenchArgs) -> Vec<Group> {
         kind: Kind::Events,
     };
     let second = args.events / 20;
-    groups.push(paced(
-        "one shard, 1,000 events a second, zlib",
-        1,
-        1000.0,
-        second,
-    ));
+    let mut one = paced("one shard, 1,000 events a second, zlib", 1, 1000.0, second);
+    one.play.stamps = true;
+    one.kind = Kind::Late;
+    groups.push(one);
     groups.push(paced(
         "200 shards, 5,000 events a second in all, zlib",
         200,
@@ -204,6 +208,31 @@ fn all(args: &BenchArgs) -> Vec<Group> {
             kind: Kind::Rest,
         });
     }
+    for compression in compressions {
+        let mut group = Group {
+            name: format!("shards at rest, {compression}, TLS"),
+            play: play(compression, 0, None, args.shards, 60),
+            events: 0,
+            entries: vec![
+                ours("tokio, events", "tokio"),
+                ours("tokio, in place", "in-place"),
+                ours("blocking, events", "blocking"),
+                peer("twilight, raw", "twilight-raw"),
+            ],
+            kind: Kind::Rest,
+        };
+        group.play.tls = true;
+        groups.push(group);
+    }
+    for shards in [1000, 3000, 10_000] {
+        groups.push(Group {
+            name: format!("a bot of {shards} shards, zlib"),
+            play: play(Compression::Zlib, 0, None, shards, 3),
+            events: 0,
+            entries: vec![ours("tokio, events", "tokio")],
+            kind: Kind::Scale(1000),
+        });
+    }
     groups
 }
 
@@ -246,7 +275,7 @@ pub(super) fn run(args: &BenchArgs) -> Result<(), BenchError> {
             .map_err(BenchError::new)?,
     );
     for group in groups {
-        let server = Server::start(&program, &group.play)?;
+        let mut server = Server::start(&program, &group.play)?;
         let mut measured: BTreeMap<&str, Vec<Value>> = BTreeMap::new();
         for _ in 0..args.runs {
             for entry in &group.entries {
@@ -255,7 +284,10 @@ pub(super) fn run(args: &BenchArgs) -> Result<(), BenchError> {
                     true => peer_path(args.peers.as_deref(), entry, group.play.compression),
                     false => None,
                 };
-                let report = client(&program, path.as_deref(), entry, &group, &server)?;
+                let mut report = client(&program, path.as_deref(), entry, &group, &server)?;
+                if group.kind == Kind::Late {
+                    server.compare(&mut report)?;
+                }
                 measured.entry(entry.name).or_default().push(report);
                 progress.inc(1);
             }
@@ -265,8 +297,7 @@ pub(super) fn run(args: &BenchArgs) -> Result<(), BenchError> {
             aim: entry.aim,
             measured: Measured::new(
                 measured.get(entry.name).map_or(&[][..], Vec::as_slice),
-                group.events,
-                group.play.shards,
+                &group,
             ),
         });
         let rows: Vec<_> = rows.collect();
@@ -285,6 +316,8 @@ fn peer_path(folder: Option<&Path>, entry: &Entry, compression: Compression) -> 
 
 struct Server {
     child: Child,
+    says: Option<BufReader<ChildStdout>>,
+    authority: Option<Scrap>,
     url: String,
     messages: u64,
     mean: u64,
@@ -295,6 +328,32 @@ struct Ready {
     url: String,
     messages: u64,
     mean: u64,
+    authority: Option<String>,
+}
+
+/// What a server says when it has sent the events of a connection.
+#[derive(Deserialize)]
+struct Sent {
+    sent: Vec<u64>,
+}
+
+/// A file that is gone when it is dropped.
+struct Scrap(PathBuf);
+
+impl Scrap {
+    fn new(text: &str) -> std::io::Result<Self> {
+        let name = format!("shardwright-bench-{}.pem", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::write(&path, text)?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Scrap {
+    fn drop(&mut self) {
+        // It may have been tidied away.
+        let _ = std::fs::remove_file(&self.0);
+    }
 }
 
 impl Server {
@@ -306,20 +365,53 @@ impl Server {
             .stdout(Stdio::piped())
             .spawn()?;
         let mut line = String::new();
-        if let Some(out) = child.stdout.take() {
-            BufReader::new(out).read_line(&mut line)?;
+        let mut says = child.stdout.take().map(BufReader::new);
+        if let Some(says) = &mut says {
+            says.read_line(&mut line)?;
         }
         let Ready {
             url,
             messages,
             mean,
+            authority,
         } = serde_json::from_str(&line).map_err(|_| BenchError::new("the server did not start"))?;
+        let authority = authority.as_deref().map(Scrap::new).transpose()?;
         Ok(Self {
             child,
+            says,
+            authority,
             url,
             messages,
             mean,
         })
+    }
+}
+
+impl Server {
+    /// Puts into a client's report how late its events were, of all connections the last one's.
+    fn compare(&mut self, report: &mut Value) -> Result<(), BenchError> {
+        let mut line = String::new();
+        if let Some(says) = &mut self.says {
+            says.read_line(&mut line)?;
+        }
+        let Sent { sent } = serde_json::from_str(&line).map_err(BenchError::new)?;
+        let taken: Vec<u64> =
+            serde_json::from_value(report["taken"].take()).map_err(BenchError::new)?;
+        if sent.len() != taken.len() {
+            let what = format!("{} events sent, {} taken", sent.len(), taken.len());
+            return Err(BenchError::new(what));
+        }
+        let late = sent
+            .iter()
+            .zip(&taken)
+            .map(|(sent, taken)| taken.saturating_sub(*sent));
+        let mut late: Vec<u64> = late.collect();
+        late.sort_unstable();
+        for (name, share) in [("late_p50_ns", 0.5), ("late_p99_ns", 0.99)] {
+            let index = (late.len() as f64 * share) as usize;
+            report[name] = late.get(index).copied().into();
+        }
+        Ok(())
     }
 }
 
@@ -346,6 +438,19 @@ fn client(
             command
         }
     };
+    if let Some(Scrap(file)) = &server.authority {
+        // Other programs take it from the environment.
+        match peer {
+            Some(_) => command.env("SSL_CERT_FILE", file),
+            None => command.arg("--authority").arg(file),
+        };
+    }
+    if group.play.stamps {
+        command.arg("--stamps");
+    }
+    if let Kind::Scale(at_once) = group.kind {
+        command.args(["--scale", &at_once.to_string()]);
+    }
     let output = command
         .args(["--url", &server.url])
         .args(["--compress", &group.play.compression.to_string()])

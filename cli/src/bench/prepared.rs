@@ -25,6 +25,12 @@ pub(super) struct Play {
     pub(super) ready_bytes: usize,
     /// The events begin when so many connections are up.
     pub(super) shards: u32,
+    /// Speak TLS.
+    #[serde(default)]
+    pub(super) tls: bool,
+    /// Say when each event was sent.
+    #[serde(default)]
+    pub(super) stamps: bool,
 }
 
 /// The dispatches before the events: READY and the guilds.
@@ -40,6 +46,8 @@ pub(super) struct Prepared {
     ends: Vec<usize>,
     /// A heartbeat's acknowledgement, which fits behind everything else, any number of times.
     pub(super) beat: Vec<u8>,
+    /// The end of an empty replay, which fits behind Hello.
+    pub(super) resumed: Vec<u8>,
     /// How many of the events are MESSAGE_CREATE; the last one always is.
     pub(super) messages: u64,
     /// The mean size of an event in bytes, before compression.
@@ -85,7 +93,10 @@ impl Prepared {
             ends.push(writer.bytes.len());
         }
         Ok(Self {
-            beat: writer.beat(),
+            beat: writer.alone(br#"{"t":null,"s":null,"op":11,"d":null}"#),
+            resumed: writer.alone(
+                dispatch("RESUMED", opening(play.guilds) + 1 + play.events, "{}").as_bytes(),
+            ),
             bytes: writer.bytes,
             ends,
             messages,
@@ -196,26 +207,26 @@ impl Writer {
         Ok(())
     }
 
-    /// Both formats are sequences of blocks, and one that refers to nothing before it fits at the end of any.
-    fn beat(&self) -> Vec<u8> {
-        const BEAT: &[u8] = br#"{"t":null,"s":null,"op":11,"d":null}"#;
+    /// A payload of less than 64 KiB. Both formats are sequences of blocks, and one that refers to nothing
+    /// before it fits at the end of any.
+    fn alone(&self, payload: &[u8]) -> Vec<u8> {
         let mut frame = Vec::new();
-        let length = BEAT.len() as u16;
+        let length = payload.len() as u16;
         match self.encoder {
-            Encoder::None => ws::write_frame(&mut frame, true, ws::TEXT, BEAT),
+            Encoder::None => ws::write_frame(&mut frame, true, ws::TEXT, payload),
             Encoder::Zlib(_) => {
                 // RFC 1951, 3.2.4: a stored block, and an empty one as every flush leaves it.
                 let mut block = vec![0];
                 block.extend(length.to_le_bytes());
                 block.extend((!length).to_le_bytes());
-                block.extend(BEAT);
+                block.extend(payload);
                 block.extend([0, 0, 0, 0xFF, 0xFF]);
                 ws::write_frame(&mut frame, true, ws::BINARY, &block);
             }
             Encoder::Zstd(_) => {
                 // RFC 8878, 3.1.1.2: a raw block that is not the last.
                 let mut block = (u32::from(length) << 3).to_le_bytes()[..3].to_vec();
-                block.extend(BEAT);
+                block.extend(payload);
                 ws::write_frame(&mut frame, true, ws::BINARY, &block);
             }
         }

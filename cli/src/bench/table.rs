@@ -15,6 +15,10 @@ pub(super) struct Measured {
     at_rest: Option<f64>,
     /// Bytes a shard at its peak.
     peak: Option<f64>,
+    /// Nanoseconds from when an event is sent until it is there: the median, and what one in a hundred exceeds.
+    late: Option<[f64; 2]>,
+    /// Seconds of real and of CPU time, to start and to resume.
+    scale: Option<[[f64; 2]; 2]>,
 }
 
 pub(super) struct Row {
@@ -24,7 +28,7 @@ pub(super) struct Row {
 }
 
 impl Measured {
-    pub(super) fn new(reports: &[Value], events: u64, shards: u32) -> Self {
+    pub(super) fn new(reports: &[Value], group: &Group) -> Self {
         let all = |key: &str| -> Vec<f64> {
             let values = reports.iter().filter_map(|report| report[key].as_f64());
             let mut values: Vec<_> = values.collect();
@@ -36,19 +40,29 @@ impl Measured {
             let last = values.len().saturating_sub(1);
             [at(0), at(last / 2), at(last)]
         };
-        let shards = f64::from(shards);
-        if events > 0 {
+        let median = |key: &str| spread(&all(key), 1.0)[1];
+        let shards = f64::from(group.play.shards);
+        if group.events > 0 {
+            let late = || ["late_p50_ns", "late_p99_ns"].map(median);
             return Self {
-                cost: spread(&all("cpu_ns"), events as f64),
+                cost: spread(&all("cpu_ns"), group.events as f64),
                 at_rest: None,
                 peak: None,
+                late: (group.kind == Kind::Late).then(late),
+                scale: None,
             };
         }
-        let busy = spread(&all("rest_cpu_s"), 1.0)[1] / spread(&all("rest_s"), 1.0)[1];
+        let scale = || {
+            ["connect", "resume"]
+                .map(|of| ["_s", "_cpu_s"].map(|what| median(&format!("{of}{what}"))))
+        };
+        let busy = median("rest_cpu_s") / median("rest_s");
         Self {
             cost: spread(&all("memory"), shards),
             at_rest: Some(busy * 1000.0 * 1000.0 / shards),
             peak: Some(spread(&all("peak"), shards)[1]),
+            late: None,
+            scale: matches!(group.kind, Kind::Scale(_)).then(scale),
         }
     }
 
@@ -68,8 +82,8 @@ fn verdict(row: &Row, rows: &[Row]) -> Option<(f64, &'static str, bool)> {
 /// What the ratios of a group are to: the floor, or for memory twilight if it is there.
 fn base(kind: Kind, rows: &[Row]) -> Option<&Row> {
     let name = match kind {
-        Kind::Events => "floor",
-        Kind::Rest => "twilight, raw",
+        Kind::Events | Kind::Late => "floor",
+        Kind::Rest | Kind::Scale(_) => "twilight, raw",
     };
     rows.iter().find(|row| row.name == name)
 }
@@ -83,15 +97,18 @@ pub(super) fn print(group: &Group, mean: u64, args: &BenchArgs, rows: &[Row]) {
                 cost: [least, median, most],
                 at_rest,
                 peak,
+                late,
+                scale,
             } = row.measured;
             let unit = match group.kind {
-                Kind::Events => "ns an event",
-                Kind::Rest => "bytes a shard",
+                Kind::Events | Kind::Late => "ns an event",
+                Kind::Rest | Kind::Scale(_) => "bytes a shard",
             };
             let line = json!({
                 "group": group.name, "client": row.name, "unit": unit, "runs": args.runs,
                 "median": median, "least": least, "most": most, "ratio": ratio(row),
                 "cpu_at_rest_ms_a_second_1000_shards": at_rest, "peak_bytes_a_shard": peak,
+                "late_ns_p50_p99": late, "connect_resume_s_and_cpu_s": scale,
                 "aim": verdict(row, rows).map(|(at_most, of, reached)| json!({
                     "at_most": at_most, "of": of, "reached": reached,
                 })),
@@ -101,11 +118,33 @@ pub(super) fn print(group: &Group, mean: u64, args: &BenchArgs, rows: &[Row]) {
         return;
     }
     match group.kind {
-        Kind::Events => {
+        Kind::Events | Kind::Late => {
             println!("\n{} ({} events of {mean} bytes)", group.name, group.events);
-            println!(
+            print!(
                 "  {:32} {:>12} {:>19} {:>8}",
                 "", "ns an event", "least … most", "ratio"
+            );
+            match group.kind {
+                Kind::Late => println!(" {:>8} {:>8}", "p50 µs", "p99 µs"),
+                _ => println!(),
+            }
+        }
+        Kind::Scale(at_once) => {
+            let rounds = group.play.shards.div_ceil(at_once);
+            println!(
+                "\n{} ({at_once} may identify at once, so in {rounds} rounds)",
+                group.name
+            );
+            println!(
+                "  {:32} {:>12} {:>19} {:>8} {:>10} {:>22} {:>22} {:>22}",
+                "",
+                "KB a shard",
+                "least … most",
+                "",
+                "peak KB",
+                "CPU ms/s, 1,000 shards",
+                "start s (CPU s)",
+                "resume s (CPU s)"
             );
         }
         Kind::Rest => {
@@ -117,8 +156,8 @@ pub(super) fn print(group: &Group, mean: u64, args: &BenchArgs, rows: &[Row]) {
         }
     }
     let unit = match group.kind {
-        Kind::Events => 1.0,
-        Kind::Rest => 1000.0,
+        Kind::Events | Kind::Late => 1.0,
+        Kind::Rest | Kind::Scale(_) => 1000.0,
     };
     for row in rows {
         let [least, median, most] = row.measured.cost.map(|cost| cost / unit);
@@ -127,6 +166,13 @@ pub(super) fn print(group: &Group, mean: u64, args: &BenchArgs, rows: &[Row]) {
         print!("  {:32} {median:>12.0} {spread:>19} {ratio:>8}", row.name);
         if let (Some(peak), Some(at_rest)) = (row.measured.peak, row.measured.at_rest) {
             print!(" {:>10.0} {at_rest:>22.2}", peak / 1000.0);
+        }
+        if let Some([p50, p99]) = row.measured.late {
+            print!(" {:>8.0} {:>8.0}", p50 / 1000.0, p99 / 1000.0);
+        }
+        for [real, cpu] in row.measured.scale.into_iter().flatten() {
+            let text = format!("{real:.2} ({cpu:.2})");
+            print!(" {text:>22}");
         }
         match verdict(row, rows) {
             Some((at_most, of, true)) => println!("   reached (at most {at_most} × {of})"),

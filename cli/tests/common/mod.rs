@@ -113,6 +113,17 @@ impl Running {
         }
     }
 
+    /// The next event of this name: the guilds of a session may come before or after the news that all shards
+    /// are connected.
+    pub(crate) fn event(&mut self, name: &str) -> Value {
+        loop {
+            let line = self.line("dispatch");
+            if line["name"] == name {
+                return line;
+            }
+        }
+    }
+
     pub(crate) fn signal(&self, name: &str) {
         let status = Command::new("kill")
             .args([&format!("-{name}"), &self.child.id().to_string()])

@@ -29,16 +29,29 @@ const LOOP_WITHIN: Duration = Duration::from_secs(10 * 60);
 struct Bucket {
     waiting: VecDeque<(ShardId, ConnId)>,
     /// Given and not used yet: one, or several that shared no bucket until Discord changed their number.
-    granted: Vec<(ShardId, ConnId)>,
+    granted: Vec<Grant>,
     free_at: Option<Instant>,
 }
 
+/// A turn that was given.
+#[derive(Clone, Copy, Debug)]
+struct Grant {
+    shard: ShardId,
+    conn: ConnId,
+    /// Still waits at the user's gate, and can be called back.
+    at_gate: bool,
+}
+
 impl Bucket {
+    fn is_free(&self, now: Instant) -> bool {
+        self.granted.is_empty() && self.free_at.is_none_or(|at| at <= now)
+    }
+
     /// The connection on which this shard held a turn, if it held one.
     fn forget(&mut self, shard: ShardId) -> Option<ConnId> {
         self.waiting.retain(|(waiting, _)| *waiting != shard);
-        let held = self.granted.iter().position(|(held, _)| *held == shard)?;
-        Some(self.granted.remove(held).1)
+        let held = self.granted.iter().position(|held| held.shard == shard)?;
+        Some(self.granted.remove(held).conn)
     }
 }
 
@@ -53,6 +66,8 @@ pub(super) struct IdentifyTurns {
     assumed: bool,
     /// Starts look like a crash loop: some are kept back until the reset.
     careful: bool,
+    /// Each turn waits at a gate of the user's own first.
+    gated: bool,
     /// Those that have been used since their number last changed.
     buckets: BTreeMap<u32, Bucket>,
     /// When the others are free.
@@ -72,6 +87,7 @@ impl IdentifyTurns {
             resets_at: now + limit.reset_after,
             assumed: false,
             careful,
+            gated: false,
             buckets: BTreeMap::new(),
             unused_free_at: None,
             identified: BTreeMap::new(),
@@ -79,11 +95,21 @@ impl IdentifyTurns {
         }
     }
 
-    /// Discord was asked again. Turns that wait keep their order, and no bucket is free earlier.
+    pub(super) fn gated(self, gated: bool) -> Self {
+        Self { gated, ..self }
+    }
+
+    /// Discord was asked again. Turns that wait keep their order, and no bucket is free earlier. Returns the
+    /// turns that were at the gate and are not given any more.
     ///
     /// Its answer was given before Identifies that were on their way then have arrived: in the same window
     /// there are no more starts than were counted here, and fewer only if others spend them too.
-    pub(super) fn refresh(&mut self, limit: &SessionStartLimit, now: Instant) {
+    #[must_use]
+    pub(super) fn refresh(
+        &mut self,
+        limit: &SessionStartLimit,
+        now: Instant,
+    ) -> Vec<(ShardId, ConnId)> {
         let resets_at = now + limit.reset_after;
         let same_window = now < self.resets_at && resets_at <= self.resets_at + ON_THE_WAY;
         self.forget_arrived(now);
@@ -99,21 +125,33 @@ impl IdentifyTurns {
         self.assumed = false;
         let max_concurrency = limit.max_concurrency.max(1);
         if max_concurrency == self.max_concurrency {
-            return;
+            return Vec::new();
         }
         self.max_concurrency = max_concurrency;
         let old = std::mem::take(&mut self.buckets);
         let latest = old.values().filter_map(|bucket| bucket.free_at).max();
         self.unused_free_at = self.unused_free_at.max(latest);
-        for bucket in old.into_values() {
-            // A turn that was given may be used any moment: it cannot be called back, only waited for.
-            for (shard, conn) in bucket.granted {
-                self.bucket(shard).granted.push((shard, conn));
-            }
-            for (shard, conn) in bucket.waiting {
-                self.bucket(shard).waiting.push_back((shard, conn));
+        let granted = old.values().flat_map(|bucket| &bucket.granted).copied();
+        let (at_gate, used): (Vec<_>, Vec<_>) = granted.partition(|grant| grant.at_gate);
+        // A turn that was given may be used any moment: it cannot be called back, only waited for.
+        for grant in used {
+            self.bucket(grant.shard).granted.push(grant);
+        }
+        let mut called_back = Vec::new();
+        for grant in at_gate {
+            let Grant { shard, conn, .. } = grant;
+            let bucket = self.bucket(shard);
+            if bucket.is_free(now) {
+                bucket.granted.push(grant);
+            } else {
+                bucket.waiting.push_back((shard, conn));
+                called_back.push((shard, conn));
             }
         }
+        for (shard, conn) in old.into_values().flat_map(|bucket| bucket.waiting) {
+            self.bucket(shard).waiting.push_back((shard, conn));
+        }
+        called_back
     }
 
     /// The bucket of a shard. Only those that are used are kept: their number is whatever Discord says.
@@ -151,7 +189,17 @@ impl IdentifyTurns {
     /// Whether this turn is still given.
     pub(super) fn is_granted(&self, shard: ShardId, conn: ConnId) -> bool {
         let bucket = self.buckets.get(&self.bucket_of(shard));
-        bucket.is_some_and(|bucket| bucket.granted.contains(&(shard, conn)))
+        let is_it = |grant: &Grant| (grant.shard, grant.conn) == (shard, conn);
+        bucket.is_some_and(|bucket| bucket.granted.iter().any(is_it))
+    }
+
+    /// The gate has opened for this turn. False if it is no longer given.
+    pub(super) fn opened(&mut self, shard: ShardId, conn: ConnId) -> bool {
+        let bucket = self.bucket_of(shard);
+        let granted = self.buckets.get_mut(&bucket);
+        let mut granted = granted.into_iter().flat_map(|bucket| &mut bucket.granted);
+        let grant = granted.find(|grant| (grant.shard, grant.conn) == (shard, conn));
+        grant.map(|grant| grant.at_gate = false).is_some()
     }
 
     /// The gate failed: the turn goes to the end of its queue, and the bucket pauses.
@@ -251,13 +299,15 @@ impl IdentifyTurns {
             return None;
         }
         for bucket in self.buckets.values_mut() {
-            let free = bucket.free_at.is_none_or(|at| at <= now);
-            if bucket.granted.is_empty()
-                && free
-                && let Some(next) = bucket.waiting.pop_front()
+            if bucket.is_free(now)
+                && let Some((shard, conn)) = bucket.waiting.pop_front()
             {
-                bucket.granted.push(next);
-                return Some(next);
+                bucket.granted.push(Grant {
+                    shard,
+                    conn,
+                    at_gate: self.gated,
+                });
+                return Some((shard, conn));
             }
         }
         None
@@ -303,6 +353,7 @@ impl IdentifyTurns {
         std::mem::take(&mut self.buckets)
             .into_values()
             .flat_map(|bucket| bucket.granted)
+            .map(|grant| (grant.shard, grant.conn))
             .collect()
     }
 }
@@ -325,7 +376,7 @@ mod tests {
         turns.sent(shard(0), now);
         turns.request(shard(0), ConnId(2));
         let later = now + BETWEEN * 2;
-        turns.refresh(&limit(1), later);
+        assert!(turns.refresh(&limit(1), later).is_empty());
         assert_eq!(turns.grant(later), None, "that of 3 may be used any moment");
         assert!(turns.is_granted(shard(3), ConnId(1)));
         turns.sent(shard(3), later);
@@ -342,7 +393,7 @@ mod tests {
         let shard = |number| ShardId::new(number, 8).unwrap();
         let mut turns = IdentifyTurns::new(&limit(1), false, now);
         turns.sent(shard(0), now);
-        turns.refresh(&limit(u32::MAX), now);
+        assert!(turns.refresh(&limit(u32::MAX), now).is_empty());
         assert!(turns.buckets.is_empty());
         turns.request(shard(5), ConnId(1));
         assert_eq!(turns.grant(now + BETWEEN / 2), None);
@@ -396,7 +447,11 @@ mod tests {
         let hour = Duration::from_secs(3600);
         let zero = ShardId::new(0, 1).unwrap();
         let mut turns = IdentifyTurns::new(&SessionStartLimit::new(2, 1, WINDOW, 1), false, now);
-        turns.refresh(&SessionStartLimit::new(2, 0, hour, 1), now);
+        assert!(
+            turns
+                .refresh(&SessionStartLimit::new(2, 0, hour, 1), now)
+                .is_empty()
+        );
         assert_eq!(turns.resets_at(), now + hour);
         turns.request(zero, ConnId(1));
         assert_eq!(turns.grant(now + hour), None, "its milliseconds were cut");
@@ -421,13 +476,13 @@ mod tests {
         for (answer, remaining) in [(20, 17), (18, 17), (17, 17), (15, 12)] {
             let mut turns = new(20);
             (0..3).for_each(|number| turns.sent(shard(number), now));
-            turns.refresh(&limit(answer), soon);
+            assert!(turns.refresh(&limit(answer), soon).is_empty());
             assert_eq!(turns.remaining(), remaining, "{answer}");
         }
         // Long since arrived.
         let mut turns = new(20);
         (0..3).for_each(|number| turns.sent(shard(number), now));
-        turns.refresh(&limit(15), now + ON_THE_WAY * 2);
+        assert!(turns.refresh(&limit(15), now + ON_THE_WAY * 2).is_empty());
         assert_eq!(turns.remaining(), 15);
         // A new window: what was sent at its edge may count in either.
         let mut turns = IdentifyTurns::new(
@@ -436,7 +491,7 @@ mod tests {
             now,
         );
         turns.sent(shard(0), now);
-        turns.refresh(&limit(1000), soon);
+        assert!(turns.refresh(&limit(1000), soon).is_empty());
         assert_eq!(turns.remaining(), 999);
     }
 
@@ -453,5 +508,55 @@ mod tests {
         assert_eq!(turns.kept_back(), 0);
         (0..3).for_each(|_| turns.sent(zero, now));
         assert_eq!(turns.kept_back(), 10);
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "an origin for virtual time")]
+    fn turns_at_the_gate_are_called_back_when_they_come_to_share_a_bucket() {
+        let now = Instant::now();
+        let limit = |width| SessionStartLimit::new(1000, 1000, WINDOW, width);
+        let shard = |number| ShardId::new(number, 8).unwrap();
+        let mut turns = IdentifyTurns::new(&limit(8), false, now).gated(true);
+        for number in [0, 1, 2] {
+            turns.request(shard(number), ConnId(1));
+            assert_eq!(turns.grant(now), Some((shard(number), ConnId(1))));
+        }
+        assert!(turns.opened(shard(1), ConnId(1)));
+        let called_back = turns.refresh(&limit(1), now);
+        assert_eq!(called_back, [(shard(0), ConnId(1)), (shard(2), ConnId(1))]);
+        assert!(!turns.opened(shard(0), ConnId(1)), "it asks again");
+        assert!(
+            turns.is_granted(shard(1), ConnId(1)),
+            "it may be used any moment"
+        );
+        assert_eq!(turns.grant(now), None);
+        turns.sent(shard(1), now);
+        assert_eq!(turns.grant(now + BETWEEN / 2), None);
+        for (number, turn) in [(0, 1), (2, 2)] {
+            let at = now + BETWEEN * turn;
+            assert_eq!(turns.grant(at), Some((shard(number), ConnId(1))));
+            turns.sent(shard(number), at);
+        }
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "an origin for virtual time")]
+    fn a_turn_at_the_gate_waits_for_a_bucket_that_was_another_s_before() {
+        let now = Instant::now();
+        let limit = |width| SessionStartLimit::new(1000, 1000, WINDOW, width);
+        let shard = |number| ShardId::new(number, 8).unwrap();
+        for (used, called_back) in [(true, 1), (false, 0)] {
+            let mut turns = IdentifyTurns::new(&limit(8), false, now).gated(true);
+            for number in [0, 1] {
+                turns.request(shard(number), ConnId(1));
+                assert!(turns.grant(now).is_some());
+            }
+            if used {
+                turns.sent(shard(0), now);
+            } else {
+                turns.withdraw(shard(0));
+            }
+            assert_eq!(turns.refresh(&limit(1), now).len(), called_back);
+        }
     }
 }

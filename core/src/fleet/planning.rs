@@ -51,7 +51,8 @@ impl FleetMachine {
         self.count_known_starts(&mut info.session_start_limit);
         let limit = info.session_start_limit;
         self.total = total;
-        self.turns = Some(IdentifyTurns::new(&limit, self.config.careful, self.now));
+        let turns = IdentifyTurns::new(&limit, self.config.careful, self.now);
+        self.turns = Some(turns.gated(self.config.gated));
         self.url = Some(info.url);
         self.state = State::Running;
         let place = self.out.len();

@@ -53,10 +53,7 @@ impl FleetMachine {
             FetchNext::Done(info) => {
                 self.recount = None;
                 self.url = Some(info.url);
-                if let Some(turns) = &mut self.turns {
-                    turns.refresh(&info.session_start_limit, self.now);
-                }
-                self.sort_into_buckets();
+                self.refresh_turns(&info.session_start_limit);
                 self.start_what_is_near();
             }
             FetchNext::Failed(_) => {

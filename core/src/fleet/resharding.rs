@@ -183,10 +183,7 @@ impl FleetMachine {
         let total = re_shard.wanted.unwrap_or(info.shards).max(least);
         let limit = info.session_start_limit;
         self.url = Some(info.url);
-        if let Some(turns) = &mut self.turns {
-            turns.refresh(&limit, self.now);
-        }
-        self.sort_into_buckets();
+        self.refresh_turns(&limit);
         if total == self.total {
             return self.fail_re_shard(FleetError::SameTotal { total });
         }

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::hub::Hub;
 use super::listen::{self, Door};
-use super::{Emulator, tls};
+use super::{Emulator, Identity};
 use crate::corpus::Corpus;
 use crate::scenario::{Listener, Scenario};
 use crate::server::{ServerConfig, ServerMachine};
@@ -126,7 +126,7 @@ impl Builder {
     /// # Errors
     /// When an address cannot be listened on, or there is no thread or no certificate to be had.
     pub fn start(self) -> Result<Emulator, EmulatorError> {
-        let identity = self.tls.map(|names| tls::identity(&names)).transpose()?;
+        let identity = self.tls.map(|names| Identity::new(&names)).transpose()?;
         let (main, main_at) = bind(self.main)?;
         let (resume, resume_at) = bind(self.resume)?;
         let scheme = if identity.is_some() { "wss" } else { "ws" };

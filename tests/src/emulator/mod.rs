@@ -19,6 +19,7 @@ use crate::scenario::{Effect, Listener, ListenerMode};
 use crate::server::{Log, ServerMachine, Target};
 
 pub use builder::{Builder, EmulatorError};
+pub use tls::Identity;
 
 use hub::Hub;
 

@@ -13,12 +13,33 @@ use tokio_rustls::rustls::pki_types::PrivatePkcs8KeyDer;
 
 use super::EmulatorError;
 
-pub(super) struct Identity {
-    pub(super) acceptor: TlsAcceptor,
-    pub(super) ca_pem: String,
+/// What a server proves that it is the one it is called.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct Identity {
+    /// Speaks TLS with the certificate.
+    pub acceptor: TlsAcceptor,
+    /// The certificate of the authority, for clients to trust, as PEM.
+    pub ca_pem: String,
 }
 
-pub(super) fn identity(names: &[String]) -> Result<Identity, EmulatorError> {
+impl std::fmt::Debug for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Identity")
+    }
+}
+
+impl Identity {
+    /// An authority, and a certificate by it for these names.
+    ///
+    /// # Errors
+    /// If one of the names is none.
+    pub fn new(names: &[String]) -> Result<Self, EmulatorError> {
+        identity(names)
+    }
+}
+
+fn identity(names: &[String]) -> Result<Identity, EmulatorError> {
     let fault = |error: rcgen::Error| EmulatorError::Certificate(error.to_string());
     let named = |common: &str| {
         let mut name = DistinguishedName::new();
