@@ -4,10 +4,10 @@
 
 mod cases;
 
-use cases::{EVENTS, Session, keep, payloads, scan};
+use cases::{COMMANDS, EVENTS, Session, decode, frames, keep, payloads, scan};
 use divan::counter::ItemsCount;
 use divan::{AllocProfiler, Bencher};
-use shardwright_core::Compression;
+use shardwright_core::{Compression, DEFAULT_PAYLOAD_LIMIT, FrameDecoder};
 
 #[global_allocator]
 static ALLOCATIONS: AllocProfiler = AllocProfiler::system();
@@ -22,6 +22,24 @@ fn machine(bencher: Bencher<'_, '_>, compression: Compression) {
         .counter(ItemsCount::new(EVENTS))
         .with_inputs(|| Session::new(compression))
         .bench_refs(|session| session.run(EVENTS));
+}
+
+#[divan::bench(args = [Compression::None, Compression::Zlib, Compression::Zstd])]
+fn decoder(bencher: Bencher<'_, '_>, compression: Compression) {
+    let frames = frames(compression);
+    bencher
+        .counter(ItemsCount::new(EVENTS))
+        .with_inputs(|| FrameDecoder::new(compression.into(), DEFAULT_PAYLOAD_LIMIT))
+        .bench_refs(|decoder| decode(decoder, &frames));
+}
+
+/// A command through queue and send budget.
+#[divan::bench]
+fn command(bencher: Bencher<'_, '_>) {
+    bencher
+        .counter(ItemsCount::new(COMMANDS))
+        .with_inputs(|| Session::new(Compression::None))
+        .bench_refs(|session| session.command(COMMANDS));
 }
 
 #[divan::bench]

@@ -11,11 +11,13 @@ use std::fmt::Write;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
-use cases::{EVENTS, Session, keep, payloads, scan};
-use shardwright_core::Compression;
+use cases::{EVENTS, Session, decode, frames, keep, payloads, scan};
+use shardwright_core::{Compression, DEFAULT_PAYLOAD_LIMIT, FrameDecoder};
 
-const PIECES: [&str; 5] = [
+const PIECES: [&str; 7] = [
     "envelope",
+    "decoder-zlib",
+    "decoder-zstd",
     "machine",
     "machine-zlib",
     "machine-zstd",
@@ -29,11 +31,18 @@ const TOLERANCE: f64 = 0.1;
 fn run(piece: &str, events: usize) {
     match piece {
         "envelope" => scan(&payloads()[..events]),
+        "decoder-zlib" => decoded(Compression::Zlib, events),
+        "decoder-zstd" => decoded(Compression::Zstd, events),
         "machine" => Session::new(Compression::None).run(events),
         "machine-zlib" => Session::new(Compression::Zlib).run(events),
         "machine-zstd" => Session::new(Compression::Zstd).run(events),
         _ => keep(&payloads()[..events]),
     }
+}
+
+fn decoded(compression: Compression, events: usize) {
+    let mut decoder = FrameDecoder::new(compression.into(), DEFAULT_PAYLOAD_LIMIT);
+    decode(&mut decoder, &frames(compression)[..events]);
 }
 
 /// All instructions of a run.

@@ -5,8 +5,8 @@ use std::time::Instant;
 use bytes::Bytes;
 use flate2::{Compress, FlushCompress};
 use shardwright_core::{
-    Action, Compression, ConnId, Envelope, Event, Frame, Input, Intents, ShardConfig, ShardId,
-    ShardMachine, Token,
+    Action, Command, CommandId, Compression, ConnId, Envelope, Event, Frame, FrameDecoder, GuildId,
+    IfNotReady, Input, Intents, RequestGuildMembers, ShardConfig, ShardId, ShardMachine, Token,
 };
 use shardwright_testkit::corpus::Corpus;
 use shardwright_testkit::rng::Rng;
@@ -109,6 +109,62 @@ impl Session {
         }
         self.frames = frames;
         assert_eq!(events, count);
+    }
+}
+
+/// So many commands fit into the send budget at once, whatever else is kept back.
+pub(crate) const COMMANDS: u32 = 100;
+
+impl Session {
+    /// Gives the machine so many commands at once.
+    ///
+    /// # Panics
+    /// If not each of them is sent.
+    pub(crate) fn command(&mut self, count: u32) {
+        let request = RequestGuildMembers::everyone(GuildId::from(1));
+        let command = Command::request_guild_members(request).expect("a command");
+        let mut sent = 0;
+        for number in 0..count {
+            let input = Input::Command {
+                id: CommandId(number.into()),
+                command: command.clone(),
+                if_not_ready: IfNotReady::Queue,
+            };
+            self.machine
+                .handle(self.now, input)
+                .expect("the inputs are in order");
+            loop {
+                match self.machine.poll() {
+                    Action::Send { text, .. } => {
+                        std::hint::black_box(text);
+                        sent += 1;
+                    }
+                    Action::Wait(_) => break,
+                    _ => {}
+                }
+            }
+        }
+        assert_eq!(sent, count);
+    }
+}
+
+/// Frames of the corpus's mix, compressed as they are on one connection.
+#[must_use]
+pub(crate) fn frames(compression: Compression) -> Vec<Frame> {
+    let mut encode = encoder(compression);
+    payloads().iter().map(|payload| encode(payload)).collect()
+}
+
+/// Decodes the frames of one connection.
+///
+/// # Panics
+/// If not each of them holds a payload.
+pub(crate) fn decode(decoder: &mut FrameDecoder, frames: &[Frame]) {
+    for frame in frames {
+        decoder.push(frame.clone());
+        assert_eq!(decoder.advance(), Ok(true));
+        std::hint::black_box(decoder.payload());
+        assert_eq!(decoder.advance(), Ok(false));
     }
 }
 
