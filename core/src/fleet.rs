@@ -417,6 +417,12 @@ impl FleetMachine {
         self.set_life(shard, Life::Stopped(Box::new(state.clone())));
         self.state_known(shard, &state);
         let removed = self.removed(shard, &state);
+        // Whether or not it was to go: those in its place would be refused as well.
+        if let (State::Running, StopReason::Fatal { code }) = (&self.state, &why)
+            && stops_the_bot(*code)
+        {
+            return self.stop(Stop::Keep, why);
+        }
         let gone = self.old_shard_stopped(shard) || removed;
         if matches!(self.state, State::Stopping { .. }) {
             if !self.shards.values().any(Shard::is_running) {
@@ -428,9 +434,6 @@ impl FleetMachine {
             return;
         }
         match (&self.state, &why) {
-            (State::Running, StopReason::Fatal { code }) if stops_the_bot(*code) => {
-                self.stop(Stop::Keep, why);
-            }
             (State::Running, StopReason::ReShardRequired) => self.more_shards_demanded(shard, why),
             (State::Running, _) => {
                 self.coming_shard_failed(shard, &why);

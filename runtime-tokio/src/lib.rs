@@ -30,6 +30,8 @@ pub use shardwright_runtime::surface::*;
 pub use shardwright_runtime::{Accepted, Bot, Events};
 use shardwright_runtime::{Connecting, Driver, Inquiry, Owner, prepare, prepare_shards};
 
+use tokio::runtime::{Handle, RuntimeFlavor};
+
 use crate::dial::dial;
 use crate::turns::turns;
 
@@ -61,11 +63,17 @@ pub async fn connect_shards(
 
 /// How many messages a shard takes before it lets others run: its consumer is often on the same thread.
 const A_TURN: usize = 16;
+/// The same where the consumer may be on another thread, which costs as much as an event to wake.
+const A_TURN_AMONG_THREADS: usize = 256;
 
 async fn run((mut owner, connecting): (Owner, Connecting)) -> Result<(Bot, Events), ConnectError> {
+    let most = match Handle::current().runtime_flavor() {
+        RuntimeFlavor::CurrentThread => A_TURN,
+        _ => A_TURN_AMONG_THREADS,
+    };
     tokio::spawn(turns(move |cx| {
         owner.turn(cx, |seat| {
-            let mut driver = Driver::new(seat, A_TURN, |target| Box::pin(dial(target)));
+            let mut driver = Driver::new(seat, most, |target| Box::pin(dial(target)));
             tokio::spawn(turns(move |cx| driver.turn(cx)));
         })
     }));

@@ -560,3 +560,40 @@ fn commands_for_a_layout_that_makes_way_are_for_the_next() {
     let refused = (9, Answer::Refused(CommandError::NotReady));
     assert!(world.answers.contains(&refused), "{:?}", world.answers);
 }
+
+#[test]
+fn what_is_fatal_for_the_bot_ends_it_also_on_a_shard_that_makes_way() {
+    for policy in [ReShardPolicy::StopThenStart, ReShardPolicy::StartThenSwap] {
+        let mut world = with(policy, 2);
+        world.stubborn = vec![0, 1];
+        ask(&mut world, Some(3));
+        world.pass(Duration::from_secs(6));
+        world.story();
+        let why = StopReason::Fatal {
+            code: CloseCode::new(4012),
+        };
+        world.tell(stopped(shard(0, 2), why.clone()));
+        world.stubborn.clear();
+        world.tell(stopped(shard(1, 2), StopReason::Requested));
+        world.pass(Duration::from_secs(60));
+        assert_eq!(world.stops(), [&why], "{policy:?}");
+        assert!(world.story().iter().all(|line| !line.contains("start")));
+    }
+}
+
+#[test]
+fn what_is_fatal_for_the_bot_ends_it_also_on_a_shard_that_is_removed() {
+    let mut world = with(ReShardPolicy::Report, 2);
+    world.stubborn = vec![0];
+    world.tell(FleetInput::RemoveShards {
+        id: CommandId(5),
+        filter: ShardFilter::none().or_shard(shard(0, 2)),
+    });
+    let why = StopReason::Fatal {
+        code: CloseCode::new(4004),
+    };
+    world.tell(stopped(shard(0, 2), why.clone()));
+    world.pass(Duration::from_secs(1));
+    assert_eq!(world.stops(), [&why]);
+    assert_eq!(world.states.len(), 1, "whoever removed it is answered");
+}
