@@ -10,14 +10,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use std::time::Instant;
-
-use shardwright_core::{Event, EventId, Overlap, ShardId};
+use shardwright_core::{Event, EventId, ShardId};
 
 use crate::swap::{Muted, Swap, Verdict};
 
+mod acks;
 mod aside;
 mod in_place;
+mod layouts;
+
+pub use acks::AcknowledgeError;
 
 use aside::Aside;
 
@@ -41,16 +43,6 @@ pub enum Acknowledge {
     OnNext,
     /// When the consumer says so with `events.acknowledge(id)`.
     Manual,
-}
-
-/// Why an acknowledgement was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum AcknowledgeError {
-    /// The consumer has not been given this dispatch.
-    #[error("event {seq} of session {session} on shard {shard} was not given out yet; acknowledge the id of a dispatch that was",
-        seq = .0.seq, session = .0.session, shard = .0.shard)]
-    NotGiven(EventId),
 }
 
 struct Item {
@@ -120,6 +112,10 @@ struct State {
     /// Events of the whole bot: each after everything that came before it.
     bot: VecDeque<(Event<'static>, u64)>,
     pushed: u64,
+    /// The size of what is in all boxes, in bytes.
+    bytes: usize,
+    /// That is too much, and not yet down to half of it.
+    full: bool,
     /// The box of the dispatch in the consumer's hands.
     in_hand: Option<usize>,
     swap: Swap,
@@ -176,6 +172,10 @@ pub(crate) struct Room {
 /// that start would otherwise fill their mailboxes before the first event is taken.
 const CROWD: usize = 32;
 
+/// What all mailboxes hold together, in bytes, before each is full that has anything in it: a thousand shards, each
+/// within its own limit, may have more than there is memory. One with an empty mailbox still reads.
+const ALL_BYTES: usize = 64 * 1024 * 1024;
+
 /// What an event that is no dispatch counts as, and every dispatch beside its body.
 const EVENT_BYTES: usize = 256;
 
@@ -220,65 +220,6 @@ impl Mailboxes {
             mailbox.retired = true;
         }
         state.free_if_over(slot.0);
-    }
-
-    /// A mailbox for a shard whose dispatches are kept back until [`swap`](Self::swap).
-    #[must_use]
-    pub fn add_muted(&self, shard: ShardId) -> Slot {
-        let slot = self.add(shard);
-        if let Some(mailbox) = self.lock().at(slot.0) {
-            mailbox.muted = Some(Muted::default());
-        }
-        slot
-    }
-
-    /// From now on what is delivered is remembered, for a swap.
-    pub fn prepare_swap(&self) {
-        self.hints.swapping.store(true, Ordering::Relaxed);
-        self.lock().swap = Swap::Prepared(Overlap::new());
-    }
-
-    /// There will be no swap.
-    pub fn abandon_swap(&self) {
-        self.hints.swapping.store(false, Ordering::Relaxed);
-        self.lock().swap = Swap::None;
-    }
-
-    /// The shards that were muted take over: what the others have not delivered of their last seconds is
-    /// delivered, and the others deliver nothing more.
-    pub fn swap(&self) {
-        let mut state = self.lock();
-        let Swap::Prepared(overlap) = std::mem::take(&mut state.swap) else {
-            return;
-        };
-        let at = Instant::now();
-        state.swap = Swap::Done { overlap, at };
-        let mut kept = Vec::new();
-        let mut producers = Vec::new();
-        for (index, mailbox) in state.boxes.iter_mut().enumerate() {
-            let Some(mailbox) = mailbox else { continue };
-            match mailbox.muted.take() {
-                Some(muted) => {
-                    mailbox.is_new = true;
-                    producers.push(mailbox.producer.take());
-                    kept.extend(muted.into_events().map(|event| (index, event)));
-                }
-                None => mailbox.silenced = true,
-            }
-        }
-        for (index, event) in kept {
-            if let Event::Dispatch(dispatch) = &event
-                && state.swap.judge(dispatch, true) == Verdict::LeaveOut
-            {
-                continue;
-            }
-            let size = size_of(&event);
-            state.put(index, event, size);
-        }
-        let consumer = state.consumer.take();
-        drop(state);
-        producers.into_iter().for_each(wake);
-        wake(consumer);
     }
 
     /// Puts an event of a shard in. True if reading shall pause.
@@ -375,8 +316,11 @@ impl Mailboxes {
         }
         state.put(slot.0, event, size);
         let mut pause = false;
+        state.full |= state.bytes >= ALL_BYTES && self.overflow == Overflow::Pause;
+        let all_full = state.full;
         if let Some(mailbox) = state.at(slot.0) {
-            mailbox.full |= mailbox.items.len() >= self.events || mailbox.bytes >= self.bytes;
+            mailbox.full |=
+                all_full || mailbox.items.len() >= self.events || mailbox.bytes >= self.bytes;
             pause = mailbox.full && self.overflow == Overflow::Pause;
         }
         pause
@@ -447,9 +391,11 @@ impl Mailboxes {
                 state.in_hand = Some(turn);
             }
             let producer = self.producer_with_room(&mut state, turn);
+            let others = self.producers_with_room(&mut state);
             self.see_the_crowd(&state);
             drop(state);
             wake(producer);
+            others.into_iter().for_each(wake);
             return Poll::Ready(Some(event));
         }
         if let Some(last) = state.last.take() {
@@ -462,8 +408,10 @@ impl Mailboxes {
 
     /// Who waits for room in this box, if there is room again: half of it.
     fn producer_with_room(&self, state: &mut State, index: usize) -> Option<Waker> {
+        let all_full = state.full;
         let mailbox = state.at(index)?;
-        let room = mailbox.items.len() <= self.events / 2 && mailbox.bytes <= self.bytes / 2;
+        let room =
+            !all_full && mailbox.items.len() <= self.events / 2 && mailbox.bytes <= self.bytes / 2;
         if !mailbox.full || !room {
             return None;
         }
@@ -471,69 +419,16 @@ impl Mailboxes {
         mailbox.producer.take()
     }
 
-    /// The consumer has done with this dispatch and all before it.
-    ///
-    /// # Errors
-    /// If it has not been given out yet.
-    pub fn acknowledge(&self, id: EventId) -> Result<(), AcknowledgeError> {
-        let mut state = self.lock();
-        // A shard that was started anew may have a box for each of its lives, and one that is gone none.
-        let boxes = state.boxes.iter_mut().flatten();
-        let mut boxes: Vec<_> = boxes.filter(|mailbox| mailbox.shard == id.shard).collect();
-        if boxes.is_empty() {
-            return Ok(());
+    /// Who waits for room in any box, once there is room again in all together.
+    fn producers_with_room(&self, state: &mut State) -> Vec<Option<Waker>> {
+        if !state.full || state.bytes > ALL_BYTES / 2 {
+            return Vec::new();
         }
-        let Some(mailbox) = boxes.iter_mut().find(|mailbox| mailbox.given >= Some(id)) else {
-            return Err(AcknowledgeError::NotGiven(id));
-        };
-        mailbox.handled = mailbox.handled.max(Some(id));
-        let settled = (mailbox.handled >= mailbox.given).then(|| mailbox.producer.take());
-        drop(state);
-        wake(settled.flatten());
-        Ok(())
-    }
-
-    /// The last dispatch of a shard that the consumer has done with.
-    #[must_use]
-    pub fn handled(&self, slot: Slot) -> Option<EventId> {
-        self.lock().at(slot.0)?.handled
-    }
-
-    /// Takes back the dispatches of a shard that the consumer has not been given, and all that are still
-    /// to come: whoever resumes its session gets them. What is left of sessions that are lost stays.
-    /// Returns the last that was given.
-    pub fn withdraw(&self, slot: Slot) -> Option<EventId> {
-        let mut state = self.lock();
-        let mailbox = state.at(slot.0)?;
-        let given = mailbox.given;
-        let aside = mailbox.aside.get_or_insert_default();
-        aside.take_from(&mut mailbox.items, mailbox.lost);
-        mailbox.bytes = mailbox.items.iter().map(|item| item.size).sum();
-        if mailbox.items.is_empty() {
-            state.turns.retain(|&turn| turn != slot.0);
-        }
-        let producer = self.producer_with_room(&mut state, slot.0);
-        drop(state);
-        wake(producer);
-        given
-    }
-
-    /// Ready with the last dispatch that a withdrawn shard's next life goes on after: the last that was
-    /// given, once that has been acknowledged if this is done by hand.
-    pub fn poll_settled(&self, slot: Slot, cx: &mut Context<'_>) -> Poll<Option<EventId>> {
-        let mut state = self.lock();
-        let abandoned = state.abandoned;
-        let Some(mailbox) = state.at(slot.0) else {
-            return Poll::Ready(None);
-        };
-        if self.acknowledge == Acknowledge::OnNext {
-            return Poll::Ready(mailbox.given);
-        }
-        if mailbox.handled >= mailbox.given || abandoned {
-            return Poll::Ready(mailbox.handled);
-        }
-        mailbox.producer = Some(cx.waker().clone());
-        Poll::Pending
+        state.full = false;
+        let boxes = 0..state.boxes.len();
+        boxes
+            .map(|index| self.producer_with_room(state, index))
+            .collect()
     }
 
     /// Dispatches dropped so far, of all shards.
@@ -550,6 +445,8 @@ impl Mailboxes {
         state.abandoned = true;
         state.turns.clear();
         let bot = std::mem::take(&mut state.bot);
+        state.bytes = 0;
+        state.full = false;
         let mut thrown = VecDeque::new();
         let mut producers = Vec::new();
         for mailbox in state.boxes.iter_mut().flatten() {
@@ -578,6 +475,7 @@ impl State {
         let place = self.boxes.get_mut(index);
         if let Some(mailbox) = place.and_then(|place| place.take_if(over)) {
             self.dropped_before += mailbox.dropped;
+            self.bytes -= mailbox.bytes;
             self.in_hand.take_if(|in_hand| *in_hand == index);
             self.free.push(index);
         }
@@ -585,11 +483,12 @@ impl State {
 
     fn put(&mut self, index: usize, event: Event<'static>, size: usize) {
         let number = self.pushed;
-        let Some(mailbox) = self.at(index) else {
+        let Some(Some(mailbox)) = self.boxes.get_mut(index) else {
             return;
         };
         let first = mailbox.items.is_empty() && !mailbox.in_place;
         mailbox.bytes += size;
+        self.bytes += size;
         mailbox.items.push_back(Item {
             event,
             size,
@@ -642,9 +541,10 @@ impl State {
     /// The next event of the shard whose turn it is.
     fn next_of_shards(&mut self) -> Option<(usize, Event<'static>)> {
         let turn = self.turns.pop_front()?;
-        let mailbox = self.at(turn)?;
+        let mailbox = self.boxes.get_mut(turn)?.as_mut()?;
         let item = mailbox.items.pop_front()?;
         mailbox.bytes -= item.size;
+        self.bytes -= item.size;
         if mailbox.items.is_empty() {
             // A shard at rest holds no room for events.
             mailbox.items = VecDeque::new();

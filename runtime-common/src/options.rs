@@ -43,7 +43,8 @@ pub struct Options {
     pub acknowledge: Acknowledge,
     /// How many events wait for the consumer, a shard: 4,096.
     pub mailbox_events: usize,
-    /// How many bytes of them, a shard: 16 MiB.
+    /// How many bytes of them, a shard: 16 MiB. Once 64 MiB wait on all shards together, each is paused that has
+    /// brought anything, until half of it is taken.
     pub mailbox_bytes: usize,
     /// Whom connections trust: Mozilla's roots.
     pub tls: TlsOptions,

@@ -22,8 +22,13 @@ fn dispatches(number: u32, count: u64) -> Vec<Event<'static>> {
 /// The dispatches of sessions of these lengths, READY among them, and what says that all but the last of
 /// them are lost.
 fn sessions(number: u32, lengths: &[u64]) -> Vec<Event<'static>> {
+    played(number, lengths, None)
+}
+
+/// The same, with one more event at the end that has this text in it.
+fn played(number: u32, lengths: &[u64], more: Option<&str>) -> Vec<Event<'static>> {
     let mut now = Instant::now();
-    let shard = ShardId::new(number, 2).unwrap();
+    let shard = ShardId::new(number, 3).unwrap();
     let url = "wss://gateway.example".parse().unwrap();
     let mut config = ShardConfig::new(shard, Token::new("t").unwrap(), Intents::empty(), url);
     config.compression = Compression::None;
@@ -63,6 +68,11 @@ fn sessions(number: u32, lengths: &[u64]) -> Vec<Event<'static>> {
         step(now, text(ready.to_owned()));
         for seq in 2..=*length {
             let event = format!(r#"{{"t":"X","s":{seq},"op":0,"d":{{"n":{seq}}}}}"#);
+            step(now, text(event));
+        }
+        if let Some(more) = more {
+            let seq = length + 1;
+            let event = format!(r#"{{"t":"X","s":{seq},"op":0,"d":"{more}"}}"#);
             step(now, text(event));
         }
         if index + 1 < lengths.len() {
@@ -130,7 +140,7 @@ fn stopped() -> Event<'static> {
 
 fn heartbeat() -> Event<'static> {
     Event::Heartbeat {
-        shard: ShardId::new(0, 2).unwrap(),
+        shard: ShardId::new(0, 3).unwrap(),
         latency: Duration::ZERO,
     }
 }
@@ -140,7 +150,7 @@ fn new(events: usize, overflow: Overflow) -> Mailboxes {
 }
 
 fn add(boxes: &Mailboxes, number: u32) -> Slot {
-    boxes.add(ShardId::new(number, 2).unwrap())
+    boxes.add(ShardId::new(number, 3).unwrap())
 }
 
 #[test]
@@ -381,7 +391,7 @@ fn a_waiting_consumer_is_woken_and_an_abandoned_producer_too() {
 
 fn id(seq: u64) -> EventId {
     EventId {
-        shard: ShardId::new(0, 2).unwrap(),
+        shard: ShardId::new(0, 3).unwrap(),
         session: 1,
         seq,
     }
@@ -405,7 +415,7 @@ fn by_hand_only_what_is_acknowledged_is_handled() {
     let ahead = boxes.acknowledge(id(4));
     assert_eq!(ahead, Err(AcknowledgeError::NotGiven(id(4))));
     let elsewhere = EventId {
-        shard: ShardId::new(1, 2).unwrap(),
+        shard: ShardId::new(1, 3).unwrap(),
         ..id(1)
     };
     let gone = boxes.acknowledge(elsewhere);
@@ -479,7 +489,7 @@ fn the_box_of_a_shard_that_is_gone_goes_with_its_last_event() {
 /// What a swap delivers of two layouts that have these events; `N` names the body.
 fn swapped(old: &[u64], new: &[u64], new_later: &[u64]) -> Vec<(u32, u64)> {
     let boxes = new_boxes();
-    let (before, after) = (add(&boxes, 0), boxes.add_muted(ShardId::new(1, 2).unwrap()));
+    let (before, after) = (add(&boxes, 0), boxes.add_muted(ShardId::new(1, 3).unwrap()));
     boxes.prepare_swap();
     let bodies = |number, seqs: &[u64]| {
         let all = dispatches(number, 20);
@@ -539,7 +549,7 @@ fn a_swap_has_neither_gap_nor_double() {
 #[test]
 fn an_abandoned_swap_changes_nothing() {
     let boxes = new_boxes();
-    let (before, after) = (add(&boxes, 0), boxes.add_muted(ShardId::new(1, 2).unwrap()));
+    let (before, after) = (add(&boxes, 0), boxes.add_muted(ShardId::new(1, 3).unwrap()));
     boxes.prepare_swap();
     for event in dispatches(1, 3) {
         boxes.push(after, event);
@@ -552,4 +562,43 @@ fn an_abandoned_swap_changes_nothing() {
     }
     assert_eq!((taken(&boxes), taken(&boxes)), ((0, 1), (0, 2)));
     assert!(is_empty(&boxes));
+}
+
+/// READY and one event whose body has so many bytes.
+fn large(number: u32, bytes: usize) -> Vec<Event<'static>> {
+    let body = "x".repeat(bytes);
+    let mut events = played(number, &[1], Some(&body));
+    events.retain(|event| matches!(event, Event::Dispatch(_)));
+    assert_eq!(events.len(), 2);
+    events
+}
+
+#[test]
+fn all_together_hold_only_so_much_and_who_has_nothing_there_is_not_held_up() {
+    let megabyte = 1024 * 1024;
+    let boxes = Mailboxes::new(100, 1 << 40, Overflow::Pause, Acknowledge::OnNext);
+    let slots: Vec<Slot> = (0..3).map(|number| add(&boxes, number)).collect();
+    let bell = Arc::new(Bell::default());
+    let waker = Waker::from(Arc::clone(&bell));
+    let push = |number: usize, bytes| -> Vec<bool> {
+        let events = large(number as u32, bytes).into_iter();
+        events
+            .map(|event| boxes.push(slots[number], event))
+            .collect()
+    };
+    assert_eq!(push(0, 40 * megabyte), [false, false]);
+    assert_eq!(push(1, 23 * megabyte), [false, false], "63 MB");
+    assert!(has_room(&boxes, slots[2], &waker));
+    assert_eq!(push(2, megabyte), [false, true], "64 MB and a little");
+    assert!(has_room(&boxes, slots[0], &waker), "until it brings more");
+    assert_eq!(push(0, 10), [true, true]);
+    assert!(!has_room(&boxes, slots[0], &waker) && !has_room(&boxes, slots[2], &waker));
+    // Their READYs, in turn; then what is large.
+    for _ in 0..3 {
+        taken(&boxes);
+    }
+    assert_eq!(bell.rung(), 0);
+    assert_eq!(taken(&boxes), (0, 2));
+    assert_eq!(bell.rung(), 2, "24 MB are left: both are told");
+    assert!(has_room(&boxes, slots[0], &waker) && has_room(&boxes, slots[2], &waker));
 }

@@ -68,14 +68,15 @@ impl Mailboxes {
     /// Ready once a shard that was muted is heard, with what it has kept: for delivery in place.
     pub(crate) fn poll_kept(&self, slot: Slot, cx: &mut Context<'_>) -> Poll<Vec<Event<'static>>> {
         let mut state = self.lock();
-        let Some(mailbox) = state.at(slot.0) else {
+        let State { boxes, bytes, .. } = &mut *state;
+        let Some(Some(mailbox)) = boxes.get_mut(slot.0) else {
             return Poll::Ready(Vec::new());
         };
         if mailbox.muted.is_some() {
             mailbox.producer = Some(cx.waker().clone());
             return Poll::Pending;
         }
-        mailbox.bytes = 0;
+        *bytes -= std::mem::take(&mut mailbox.bytes);
         Poll::Ready(mailbox.items.drain(..).map(|item| item.event).collect())
     }
 }

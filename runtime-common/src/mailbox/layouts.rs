@@ -1,0 +1,70 @@
+//! One layout of shards takes over from another.
+
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use shardwright_core::{Event, Overlap, ShardId};
+
+use super::{Mailboxes, Slot, size_of, wake};
+use crate::swap::{Muted, Swap, Verdict};
+
+impl Mailboxes {
+    /// A mailbox for a shard whose dispatches are kept back until [`swap`](Self::swap).
+    #[must_use]
+    pub fn add_muted(&self, shard: ShardId) -> Slot {
+        let slot = self.add(shard);
+        if let Some(mailbox) = self.lock().at(slot.0) {
+            mailbox.muted = Some(Muted::default());
+        }
+        slot
+    }
+
+    /// From now on what is delivered is remembered, for a swap.
+    pub fn prepare_swap(&self) {
+        self.hints.swapping.store(true, Ordering::Relaxed);
+        self.lock().swap = Swap::Prepared(Overlap::new());
+    }
+
+    /// There will be no swap.
+    pub fn abandon_swap(&self) {
+        self.hints.swapping.store(false, Ordering::Relaxed);
+        self.lock().swap = Swap::None;
+    }
+
+    /// The shards that were muted take over: what the others have not delivered of their last seconds is
+    /// delivered, and the others deliver nothing more.
+    pub fn swap(&self) {
+        let mut state = self.lock();
+        let Swap::Prepared(overlap) = std::mem::take(&mut state.swap) else {
+            return;
+        };
+        let at = Instant::now();
+        state.swap = Swap::Done { overlap, at };
+        let mut kept = Vec::new();
+        let mut producers = Vec::new();
+        for (index, mailbox) in state.boxes.iter_mut().enumerate() {
+            let Some(mailbox) = mailbox else { continue };
+            match mailbox.muted.take() {
+                Some(muted) => {
+                    mailbox.is_new = true;
+                    producers.push(mailbox.producer.take());
+                    kept.extend(muted.into_events().map(|event| (index, event)));
+                }
+                None => mailbox.silenced = true,
+            }
+        }
+        for (index, event) in kept {
+            if let Event::Dispatch(dispatch) = &event
+                && state.swap.judge(dispatch, true) == Verdict::LeaveOut
+            {
+                continue;
+            }
+            let size = size_of(&event);
+            state.put(index, event, size);
+        }
+        let consumer = state.consumer.take();
+        drop(state);
+        producers.into_iter().for_each(wake);
+        wake(consumer);
+    }
+}
