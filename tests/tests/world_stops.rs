@@ -122,22 +122,39 @@ enum Leave {
     StopBeforeASwap,
 }
 
+/// One shard whose mailbox of 20 was full and holds 15: it does not read what comes now.
+fn full_mailbox() -> (World, BotId) {
+    let mut world = World::builder()
+        .configure(|server| server.shards = 1)
+        .build();
+    let mut spec = BotSpec::new(World::fleet_config());
+    spec.mailbox_events = 20;
+    spec.fleet.re_shard = ReShardPolicy::StartThenSwap;
+    let bot = world.start(spec);
+    world.run_until(|world| world.all_live(bot)).unwrap();
+    world.run_for(SECOND).unwrap();
+    world.set_consumer(bot, Consumer::Pauses);
+    push(&mut world, 20);
+    world.set_consumer(bot, Consumer::Every(SECOND));
+    world.run_for(Duration::from_millis(4500)).unwrap();
+    world.set_consumer(bot, Consumer::Pauses);
+    (world, bot)
+}
+
+fn push(world: &mut World, events: u64) {
+    for _ in 0..events {
+        world.push_event(&Target::All, "MESSAGE_CREATE", "{}");
+    }
+    world.run_for(SECOND).unwrap();
+}
+
 #[test]
 fn what_is_taken_back_of_a_session_that_turns_out_to_be_lost_is_given_after_all() {
     for how in [Leave::Stop, Leave::Removed, Leave::StopBeforeASwap] {
-        let mut world = World::builder()
-            .configure(|server| (server.shards, server.rate) = (1, 10.0))
-            .build();
-        let mut spec = BotSpec::new(World::fleet_config());
-        spec.mailbox_events = 20;
-        spec.fleet.re_shard = ReShardPolicy::StartThenSwap;
-        let bot = world.start(spec);
-        world.run_until(|world| world.all_live(bot)).unwrap();
-        // The shard does not read what comes after a full mailbox: some events, and that its session is over.
-        world.set_consumer(bot, Consumer::Pauses);
-        world.run_for(SECOND * 5).unwrap();
+        let (mut world, bot) = full_mailbox();
+        push(&mut world, 3);
         world.play(&Target::All, &[Effect::Close(Some(4006))]);
-        world.run_for(SECOND * 5).unwrap();
+        world.run_for(SECOND).unwrap();
         let given = world.sequence(bot, 0).len();
         match how {
             Leave::Stop => world.stop(bot, Stop::Keep),
@@ -159,11 +176,27 @@ fn what_is_taken_back_of_a_session_that_turns_out_to_be_lost_is_given_after_all(
             _ => None,
         });
         let taken = world.sequence(bot, 0);
-        assert!(taken.len() > given + 20, "{how:?}: {taken:?}");
+        assert!(taken.len() >= given + 15, "{how:?}: {taken:?}");
         assert!(taken.iter().copied().eq(1..=lost.unwrap()), "{how:?}");
         assert!(world.story(bot).swapped.is_empty());
         world.check().unwrap();
     }
+}
+
+#[test]
+fn who_leaves_takes_no_more_from_the_line_than_there_is_room_for() {
+    let (mut world, bot) = full_mailbox();
+    push(&mut world, 500);
+    world.play(&Target::All, &[Effect::Close(Some(4006))]);
+    world.run_for(SECOND).unwrap();
+    world.stop(bot, Stop::Keep);
+    world.run_for(SECOND * 10).unwrap();
+    world.set_consumer(bot, Consumer::AtOnce);
+    world.run_for(SECOND).unwrap();
+    let state = &world.last_states(bot).unwrap()[0];
+    assert_eq!(state.seq, world.sequence(bot, 0).last().copied());
+    assert!(world.story(bot).most_mail < 25);
+    world.check().unwrap();
 }
 
 #[test]
