@@ -118,7 +118,9 @@ impl ShardSlot {
     pub(super) fn reads_unheard(&mut self, now: Instant) {
         self.lately.push_back(now);
         let old = |at: &Instant| now.saturating_duration_since(*at) > Overlap::WINDOW;
-        while self.lately.pop_front_if(|at| old(at)).is_some() {}
+        while self.lately.front().is_some_and(old) {
+            self.lately.pop_front();
+        }
     }
 
     pub(super) fn is_live(&self) -> bool {
