@@ -24,6 +24,8 @@ pub(super) struct Running {
     pub(super) identified: bool,
     pub(super) up: bool,
     pub(super) told_to_stop: bool,
+    /// It was told so long ago, and nobody waits for its end any more.
+    given_up: bool,
 }
 
 /// What it remembers of all that happened.
@@ -198,6 +200,9 @@ impl Checker {
                         Ok(())
                     }
                     FleetAction::States { states, .. } if self.removing.remove(id) => {
+                        for state in states {
+                            self.change(state.shard, |shard| shard.given_up = true);
+                        }
                         self.give_out(states)
                     }
                     _ => Ok(()),
@@ -262,7 +267,8 @@ impl Checker {
         let given = self
             .shards
             .values()
-            .filter(|other| other.turn.is_some())
+            // Who was told to stop long ago does not begin a session any more.
+            .filter(|other| other.turn.is_some() && !other.given_up)
             .count();
         rule(given == 0, "one turn of a bucket at a time")?;
         let free = self.sent_at.is_none_or(|at| now >= at + BETWEEN);
