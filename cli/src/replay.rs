@@ -4,12 +4,12 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal, Stdout, Write};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::Instant;
 
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use shardwright_tokio::trace::{Redactor, Replay, Replayed, Step, TraceError, TraceSink};
+use shardwright_tokio::trace::{Redactor, Replay, Replayed, Step, TraceError};
 
 use crate::Outcome;
 use crate::args::{Format, ReplayArgs, UntilSeq};
@@ -287,17 +287,6 @@ fn pretty_end(replayed: &Replayed) -> String {
     )
 }
 
-/// Takes the lines of a copy.
-#[derive(Debug)]
-struct CopyLines(Sender<Vec<u8>>);
-
-impl TraceSink for CopyLines {
-    fn line(&self, line: &[u8]) {
-        // Whoever made it reads on.
-        let _ = self.0.send(line.to_vec());
-    }
-}
-
 /// Writes a copy without what events hold.
 fn share(path: &Path, copy: &Path) -> Result<Outcome, Failure> {
     let same = std::fs::canonicalize(path).ok();
@@ -306,7 +295,7 @@ fn share(path: &Path, copy: &Path) -> Result<Outcome, Failure> {
         return Err(Failure::Input(what.to_owned()));
     }
     let (sender, lines) = channel();
-    let mut redactor = Redactor::new(Instant::now(), Arc::new(CopyLines(sender)));
+    let mut redactor = Redactor::new(Instant::now(), Arc::new(sender));
     let file = File::create(copy)
         .map_err(|error| Failure::Input(format!("cannot write {}: {error}", copy.display())))?;
     let mut file = BufWriter::new(file);

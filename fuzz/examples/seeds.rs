@@ -22,8 +22,8 @@ const UP: &[u8] = &[0; 7];
 const TEXT: [u8; 3] = [17, 0, 1];
 
 /// Plots that chance finds late: what it takes to lose a session for good, to be without room in every
-/// state, to meet the send budget, and to swap layouts.
-const PLOTS: [(&str, &str, &[&[u8]]); 4] = [
+/// state, to meet the send budget, to gather members, and to swap layouts.
+const PLOTS: [(&str, &str, &[&[u8]]); 5] = [
     (
         "machine",
         "fruitless",
@@ -62,6 +62,14 @@ const PLOTS: [(&str, &str, &[&[u8]]); 4] = [
         ],
     ),
     (
+        "machine",
+        "members",
+        &[
+            SHARD, UP, SOME, FLUSHED, CHUNK, EVERYONE, FLUSHED, TOO_OFTEN, SEND, SEND, FLUSHED,
+            CHUNK, EVERYONE, SEND, SEND,
+        ],
+    ),
+    (
         "fleet",
         "swap",
         &[BOT, &[20, 3, 3, 27, 1, 3], INFO, &[3, 3, 3, 3]],
@@ -75,6 +83,15 @@ const FRUITLESS: &[u8] = &[20, 0, 20, 0, 0, 0];
 const NO_ROOM: &[u8] = &[30, 1, 30, 0, 20, 0, 20, 0];
 /// To the next deadline, and a tick.
 const SEND: &[u8] = &[4, 0, 1, 8];
+/// Five members are asked for, or everyone.
+const SOME: &[u8] = &[32, 1, 2, 5, 4, 3];
+const EVERYONE: &[u8] = &[32, 1, 0, 4, 3];
+/// All that was sent has left.
+const FLUSHED: &[u8] = &[22, 0];
+/// The only chunk of the newest answer, with three members.
+const CHUNK: &[u8] = &[10, 0, 17, 0, 0, 0, 3, 0, 0];
+/// The newest request is to be repeated a quarter of a second later.
+const TOO_OFTEN: &[u8] = &[10, 0, 16, 0, 1, 0, 0];
 /// Two shards that swap, with the gateway known.
 const BOT: &[u8] = &[64, 128, 7, 0, 0, 2, 100, 100, 9, 1];
 /// Discord answers.

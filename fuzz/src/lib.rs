@@ -9,6 +9,7 @@ pub mod gateway_info;
 pub mod header;
 pub mod machine;
 mod pack;
+mod plot;
 mod secret;
 mod time;
 pub mod trace;

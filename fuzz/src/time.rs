@@ -1,4 +1,4 @@
-//! Operations, and a clock that jumps between them.
+//! A clock that jumps.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -6,7 +6,7 @@ use arbitrary::{Arbitrary, Result, Unstructured};
 
 /// How the clocks move before an input.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Step {
+pub enum Step {
     Millis(u16),
     /// By an odd number of nanoseconds.
     Odd(u16),
@@ -28,12 +28,6 @@ impl<'a> Arbitrary<'a> for Step {
             _ => Self::Hours(u.arbitrary()?),
         })
     }
-}
-
-/// All operations that the rest of an input holds, up to so many.
-pub(crate) fn ops<'a, T: Arbitrary<'a>>(u: &mut Unstructured<'a>, most: usize) -> Vec<T> {
-    let next = || (!u.is_empty()).then(|| u.arbitrary().ok()).flatten();
-    std::iter::from_fn(next).take(most).collect()
 }
 
 pub(crate) struct Clock {

@@ -1,23 +1,13 @@
 //! Traces, damaged in any way.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-use shardwright_core::trace::{Redactor, Replayed, TraceError, TraceSink, replay};
+use shardwright_core::trace::{Redactor, Replayed, TraceError, replay};
 
 /// A clock cannot show much more, whatever the system.
 const FAR: Duration = Duration::from_secs(300 * 365 * 24 * 60 * 60);
-
-/// Takes the lines of a copy.
-#[derive(Debug)]
-struct Lines(Sender<Vec<u8>>);
-
-impl TraceSink for Lines {
-    fn line(&self, line: &[u8]) {
-        self.0.send(line.to_vec()).expect("it is read below");
-    }
-}
 
 /// Whatever the bytes are, they are replayed or refused; twice, the same way; and what can be copied without
 /// bodies replays.
@@ -35,7 +25,7 @@ pub fn check(data: &[u8]) {
 
 fn copy(data: &[u8], base: Instant) {
     let (sender, lines) = channel();
-    let mut redactor = Redactor::new(base, Arc::new(Lines(sender)));
+    let mut redactor = Redactor::new(base, Arc::new(sender));
     let whole = data.split_inclusive(|&byte| byte == b'\n');
     let mut whole = whole.filter(|line| line.ends_with(b"\n"));
     let copied = whole.try_for_each(|line| redactor.line(line));

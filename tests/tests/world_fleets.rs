@@ -169,6 +169,30 @@ fn a_new_layout_takes_over_under_flow_and_each_event_comes_once() {
 }
 
 #[test]
+fn a_new_layout_brings_no_more_than_it_lately_heard() {
+    let mut world =
+        world(|server| (server.shards, server.max_concurrency, server.rate) = (1, 1, 10.0));
+    let mut spec = spec(ShardPlan::Total(1));
+    spec.fleet.re_shard = ReShardPolicy::StartThenSwap;
+    spec.mailbox_events = 20;
+    let bot = world.start(spec);
+    world.run_until(|world| world.all_live(bot)).unwrap();
+    world.re_shard(bot, Some(8));
+    // The first of the new layout listens for half a minute before the last is up.
+    world.run_for(SECOND * 30).unwrap();
+    world.set_consumer(bot, Consumer::Pauses);
+    world.run_for(SECOND * 30).unwrap();
+    let story = world.story(bot);
+    assert_eq!(story.swapped.len(), 1);
+    let lately = story.lives.iter().map(|life| life.heard_lately).max();
+    assert!((80..=120).contains(&lately.unwrap()), "{lately:?}");
+    assert!(story.most_mail > 80, "{}", story.most_mail);
+    world.set_consumer(bot, Consumer::AtOnce);
+    world.run_for(MINUTE).unwrap();
+    world.check().unwrap();
+}
+
+#[test]
 fn a_demand_for_more_shards_stops_the_old_and_starts_the_new() {
     let mut world = world(|server| (server.shards, server.max_concurrency) = (2, 4));
     let bot = world.start(spec(ShardPlan::Total(2)));

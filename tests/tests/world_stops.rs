@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use shardwright_core::{Event, ShardPlan, Stop, StopReason};
+use shardwright_core::{Event, ReShardPolicy, ShardFilter, ShardPlan, Stop, StopReason};
 use shardwright_testkit::scenario::Effect;
 use shardwright_testkit::server::{Seen, Target};
 use shardwright_testkit::world::{BotId, BotSpec, Consumer, DialFate, World};
@@ -110,6 +110,92 @@ fn one_that_keeps_leaves_each_session_after_the_last_event_taken() {
         .unwrap();
     world.run_for(SECOND * 10).unwrap();
     assert_eq!(world.server().log().identifies(), 4);
+    world.check().unwrap();
+}
+
+/// How a shard is told to leave and to keep its session.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Leave {
+    Stop,
+    Removed,
+    /// A new layout had begun beside its own, and had not taken over.
+    StopBeforeASwap,
+}
+
+/// One shard whose mailbox of 20 was full and holds 15: it does not read what comes now.
+fn full_mailbox() -> (World, BotId) {
+    let mut world = World::builder()
+        .configure(|server| server.shards = 1)
+        .build();
+    let mut spec = BotSpec::new(World::fleet_config());
+    spec.mailbox_events = 20;
+    spec.fleet.re_shard = ReShardPolicy::StartThenSwap;
+    let bot = world.start(spec);
+    world.run_until(|world| world.all_live(bot)).unwrap();
+    world.run_for(SECOND).unwrap();
+    world.set_consumer(bot, Consumer::Pauses);
+    push(&mut world, 20);
+    world.set_consumer(bot, Consumer::Every(SECOND));
+    world.run_for(Duration::from_millis(4500)).unwrap();
+    world.set_consumer(bot, Consumer::Pauses);
+    (world, bot)
+}
+
+fn push(world: &mut World, events: u64) {
+    for _ in 0..events {
+        world.push_event(&Target::All, "MESSAGE_CREATE", "{}");
+    }
+    world.run_for(SECOND).unwrap();
+}
+
+#[test]
+fn what_is_taken_back_of_a_session_that_turns_out_to_be_lost_is_given_after_all() {
+    for how in [Leave::Stop, Leave::Removed, Leave::StopBeforeASwap] {
+        let (mut world, bot) = full_mailbox();
+        push(&mut world, 3);
+        world.play(&Target::All, &[Effect::Close(Some(4006))]);
+        world.run_for(SECOND).unwrap();
+        let given = world.sequence(bot, 0).len();
+        match how {
+            Leave::Stop => world.stop(bot, Stop::Keep),
+            Leave::Removed => {
+                world.remove_shards(bot, ShardFilter::all());
+            }
+            Leave::StopBeforeASwap => {
+                world.re_shard(bot, Some(4));
+                world.run_for(SECOND).unwrap();
+                world.stop(bot, Stop::Keep);
+            }
+        }
+        world.run_for(SECOND * 10).unwrap();
+        world.set_consumer(bot, Consumer::AtOnce);
+        world.run_for(SECOND * 10).unwrap();
+        let mut notices = world.story(bot).taken.iter();
+        let lost = notices.find_map(|taken| match taken.event.notice() {
+            Some(Event::SessionLost { last_seq, .. }) => Some(*last_seq),
+            _ => None,
+        });
+        let taken = world.sequence(bot, 0);
+        assert!(taken.len() >= given + 15, "{how:?}: {taken:?}");
+        assert!(taken.iter().copied().eq(1..=lost.unwrap()), "{how:?}");
+        assert!(world.story(bot).swapped.is_empty());
+        world.check().unwrap();
+    }
+}
+
+#[test]
+fn who_leaves_takes_no_more_from_the_line_than_there_is_room_for() {
+    let (mut world, bot) = full_mailbox();
+    push(&mut world, 500);
+    world.play(&Target::All, &[Effect::Close(Some(4006))]);
+    world.run_for(SECOND).unwrap();
+    world.stop(bot, Stop::Keep);
+    world.run_for(SECOND * 10).unwrap();
+    world.set_consumer(bot, Consumer::AtOnce);
+    world.run_for(SECOND).unwrap();
+    let state = &world.last_states(bot).unwrap()[0];
+    assert_eq!(state.seq, world.sequence(bot, 0).last().copied());
+    assert!(world.story(bot).most_mail < 25);
     world.check().unwrap();
 }
 

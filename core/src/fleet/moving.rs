@@ -59,7 +59,7 @@ impl FleetMachine {
         Ok(())
     }
 
-    /// Removes the shards of these states, as they are known now.
+    /// Removes the shards of these states, as they are known now; not those that are being removed already.
     pub(super) fn remove_shards(&mut self, id: CommandId, states: Vec<ShardState>) {
         let mut removal = Removal {
             open: BTreeSet::new(),
@@ -68,6 +68,10 @@ impl FleetMachine {
         };
         for state in states {
             let shard = state.shard;
+            // Whoever asked first gets it.
+            if self.removals.values().any(|other| other.waits_for(shard)) {
+                continue;
+            }
             let life = self.shards.get(&shard).map(|shard| &shard.life);
             match life {
                 Some(Life::Running { .. }) => {

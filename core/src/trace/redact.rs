@@ -29,22 +29,12 @@ pub struct Redactor {
     original: Replay,
     base: Instant,
     sink: Arc<dyn TraceSink>,
-    hold: Arc<Held>,
+    /// Keeps the lines of the copy until it is sure that they are fit.
+    hold: Arc<Sender<Vec<u8>>>,
     held: Receiver<Vec<u8>>,
     copy: Option<Copied>,
     check: Replay,
     line: u64,
-}
-
-/// Keeps the lines of the copy until it is sure that they are fit.
-#[derive(Debug)]
-struct Held(Sender<Vec<u8>>);
-
-impl TraceSink for Held {
-    fn line(&self, line: &[u8]) {
-        // Whoever made it reads on.
-        let _ = self.0.send(line.to_vec());
-    }
 }
 
 impl Redactor {
@@ -56,7 +46,7 @@ impl Redactor {
             original: Replay::new(base),
             base,
             sink,
-            hold: Arc::new(Held(hold)),
+            hold: Arc::new(hold),
             held,
             copy: None,
             check: Replay::new(base),

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Sender;
 use std::time::{Instant, SystemTime};
 
 use memchr::memmem::Finder;
@@ -24,6 +25,13 @@ const BUFFER_KEPT: usize = 64 * 1024;
 pub trait TraceSink: fmt::Debug + Send + Sync {
     /// One line, its end included.
     fn line(&self, line: &[u8]);
+}
+
+/// Each line is sent. If nobody is there to take it, that is all right.
+impl TraceSink for Sender<Vec<u8>> {
+    fn line(&self, line: &[u8]) {
+        let _ = self.send(line.to_vec());
+    }
 }
 
 /// What all tapes of one trace share.

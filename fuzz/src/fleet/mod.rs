@@ -10,13 +10,13 @@ mod requests;
 mod setup;
 mod turns;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use arbitrary::{Arbitrary, Result, Unstructured};
 use shardwright_core::{
-    ChannelId, Command, ConnId, Event, FetchFault, FleetAction, FleetInput, FleetMachine,
-    GatewayInfo, GuildId, GuildMembersRequest, IfNotReady, Misuse, ShardFilter, ShardId,
-    ShardState, Shards, Stop, ToShard, VoiceStateUpdate, Wait,
+    ChannelId, Command, CommandId, ConnId, Event, FetchFault, FleetAction, FleetInput,
+    FleetMachine, GatewayInfo, GuildId, GuildMembersRequest, IfNotReady, Misuse, ShardFilter,
+    ShardId, ShardState, Shards, Stop, ToShard, VoiceStateUpdate, Wait,
 };
 
 use self::lives::{Lives, Turn};
@@ -25,9 +25,8 @@ use self::requests::{Kind, Requests};
 use self::setup::Setup;
 use self::turns::Turns;
 use crate::secret;
-use crate::time::{self, Clock, Step};
+use crate::time::{Clock, Step};
 
-const OPS: usize = 200;
 /// In which a small bot comes up.
 const ROUNDS: usize = 8;
 /// For each shard a few things may be to do at once.
@@ -35,21 +34,7 @@ const DRAIN: usize = 2_000;
 const A_DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A bot and what happens to it.
-#[derive(Debug)]
-pub struct Plot {
-    setup: Setup,
-    ops: Vec<Op>,
-}
-
-impl<'a> Arbitrary<'a> for Plot {
-    fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
-        let setup = u.arbitrary()?;
-        Ok(Self {
-            setup,
-            ops: time::ops(u, OPS),
-        })
-    }
-}
+pub type Plot = crate::plot::Plot<Setup, Op>;
 
 pub fn check(plot: Plot) {
     let mut play = Play::new(plot.setup);
@@ -71,8 +56,14 @@ struct Play {
     gate: Vec<(ShardId, ConnId)>,
     /// How many requests to Discord are out.
     fetches: usize,
+    /// Shards that are to be added, by request.
+    adding: BTreeMap<CommandId, Vec<ShardId>>,
+    /// Shards whose states were given out.
+    gone: BTreeSet<ShardId>,
     swapping: bool,
     started: bool,
+    /// It knows which shards it has.
+    planned: bool,
     stopped: bool,
     /// The input spells the token itself.
     spelt: bool,
@@ -92,8 +83,11 @@ impl Play {
             requests: Requests::default(),
             gate: Vec::new(),
             fetches: 0,
+            adding: BTreeMap::new(),
+            gone: BTreeSet::new(),
             swapping: false,
             started: false,
+            planned: false,
             stopped: false,
             spelt: false,
             clock,
@@ -139,6 +133,7 @@ impl Play {
                 } else {
                     ShardState::fresh
                 };
+                self.adding.insert(id, shards.clone());
                 let states = shards.into_iter().map(state).collect();
                 self.legal(FleetInput::AddShards { id, states });
             }
@@ -318,7 +313,7 @@ impl Play {
             .expect("nothing that a runtime may do is misuse");
     }
 
-    fn input(&mut self, input: FleetInput) -> std::result::Result<(), Misuse> {
+    fn input(&mut self, input: FleetInput) -> Result<(), Misuse> {
         let now = self.clock.show();
         let result = self.machine.handle(now, input.clone());
         assert_eq!(result, self.twin.handle(now, input));
@@ -351,7 +346,16 @@ impl Play {
         let now = self.clock.latest();
         match action {
             FleetAction::Answer { id, answer } => self.requests.answered(id, &answer),
-            FleetAction::Done { id, .. } => drop(self.requests.done(id, &[Kind::Change])),
+            FleetAction::Done { id, result } => {
+                self.requests.done(id, &[Kind::Change]);
+                let added = self.adding.remove(&id);
+                if result.is_ok() {
+                    match added {
+                        Some(added) => self.gone.retain(|shard| !added.contains(shard)),
+                        None => self.gone.clear(),
+                    }
+                }
+            }
             FleetAction::Members { id, .. } => drop(self.requests.done(id, &[Kind::Members])),
             FleetAction::States { id, states } => self.states(id, &states),
             other => {
@@ -360,6 +364,7 @@ impl Play {
                     FleetAction::Fetch(_) => self.fetches += 1,
                     FleetAction::StartShard(start) => {
                         let (shard, resumes) = (start.config.shard, start.state.is_some());
+                        self.gone.remove(&shard);
                         self.lives
                             .started(shard, resumes, start.muted, now, self.patience);
                     }
@@ -401,12 +406,21 @@ impl Play {
 
     fn event(&mut self, event: &Event<'_>) {
         match event {
-            Event::Stopped { .. } => {
+            Event::Stopped { states, .. } => {
+                // What it was given and never read it leaves as it was.
+                if self.planned {
+                    self.give_out(states);
+                }
                 self.lives.stopped();
                 self.requests.stopped();
                 self.stopped = true;
             }
-            Event::Starting { limit, .. } => self.turns.know(limit, self.clock.latest()),
+            Event::Starting { limit, .. } => {
+                self.planned = true;
+                self.turns.know(limit, self.clock.latest());
+            }
+            // Whoever is of the new layout is new.
+            Event::ReShard { .. } => self.gone.clear(),
             Event::ConnectedAllShards { shards } => {
                 let up = self
                     .lives
@@ -419,9 +433,18 @@ impl Play {
         }
     }
 
-    fn states(&mut self, id: shardwright_core::CommandId, states: &[ShardState]) {
+    /// Whoever gets a state goes on from there.
+    fn give_out(&mut self, states: &[ShardState]) {
+        for state in states {
+            let new = self.gone.insert(state.shard);
+            assert!(new, "given out twice: {state:?}");
+        }
+    }
+
+    fn states(&mut self, id: CommandId, states: &[ShardState]) {
         let kind = self.requests.done(id, &[Kind::States, Kind::Removal]);
         if kind == Kind::Removal {
+            self.give_out(states);
             for state in states {
                 let life = self.lives.running(state.shard);
                 assert!(

@@ -7,7 +7,7 @@ use crate::time::Step;
 
 /// One thing that happens. A `life` is one of the shards that were started, counted from the newest.
 #[derive(Debug)]
-pub(super) enum Op {
+pub enum Op {
     Pass(Step),
     Tick,
     Start,
@@ -63,7 +63,7 @@ pub(super) enum Op {
 
 /// What Discord says to a request.
 #[derive(Clone, Debug)]
-pub(super) enum Answer {
+pub enum Answer {
     Info {
         shards: u32,
         limits: Limits,
@@ -77,7 +77,7 @@ pub(super) enum Answer {
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
+pub struct Limits {
     pub(super) total: u32,
     pub(super) remaining: u32,
     pub(super) reset_after: u64,
@@ -85,7 +85,7 @@ pub(super) struct Limits {
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Report {
+pub enum Report {
     Want,
     Withdraw,
     Sent,
@@ -102,14 +102,14 @@ pub(super) enum Report {
 }
 
 #[derive(Clone, Debug)]
-pub(super) enum To {
+pub enum To {
     All,
     Only(Vec<u32>),
     Guild(u8),
 }
 
 #[derive(Clone, Debug)]
-pub(super) enum Which {
+pub enum Which {
     All,
     None,
     One(ShardId),

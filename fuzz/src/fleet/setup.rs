@@ -12,7 +12,7 @@ use super::ops::{self, Limits};
 use crate::secret;
 
 #[derive(Debug)]
-pub(super) struct Setup {
+pub struct Setup {
     pub(super) config: FleetConfig,
     pub(super) seed: u64,
 }

@@ -26,12 +26,15 @@ struct Entry {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Commands(BTreeMap<u64, Entry>);
+pub(super) struct Commands {
+    all: BTreeMap<u64, Entry>,
+    newest: u64,
+}
 
 impl Commands {
     /// A new command with a number of its own.
     pub(super) fn make(&mut self, kind: Kind) -> (CommandId, Command) {
-        let number = self.0.len() as u64;
+        let number = self.all.len() as u64;
         let guild = |guild: u8| GuildId::new(u64::from(guild) << 22);
         let command = match kind {
             Kind::Presence(number) => Command::status_update(setup::presence(number)),
@@ -59,18 +62,27 @@ impl Commands {
             }
         };
         let command = command.expect("a command that Discord takes");
-        let entry = Entry {
-            json: command.json().to_owned(),
-            raw: matches!(kind, Kind::Raw { .. }),
-            sent: 0,
-            fate: Fate::New,
-        };
-        self.0.insert(number, entry);
+        self.add(
+            CommandId(number),
+            &command,
+            matches!(kind, Kind::Raw { .. }),
+        );
         (CommandId(number), command)
     }
 
+    pub(super) fn add(&mut self, id: CommandId, command: &Command, raw: bool) {
+        let entry = Entry {
+            json: command.json().to_owned(),
+            raw,
+            sent: 0,
+            fate: Fate::New,
+        };
+        self.newest = id.0;
+        self.all.insert(id.0, entry);
+    }
+
     pub(super) fn answered(&mut self, id: CommandId, answer: &Answer) {
-        let entry = self.0.get_mut(&id.0).expect("a command that was given");
+        let entry = self.all.get_mut(&id.0).expect("a command that was given");
         let next = match answer {
             Answer::Accepted => Fate::Accepted,
             _ => Fate::Final,
@@ -85,7 +97,7 @@ impl Commands {
 
     pub(super) fn sent(&mut self, op: u8, text: &str) {
         let open = self
-            .0
+            .all
             .values_mut()
             .filter(|entry| entry.fate == Fate::Accepted);
         match open.into_iter().find(|entry| entry.json == text) {
@@ -103,7 +115,7 @@ impl Commands {
 
     /// After a drain: nothing is left without an answer.
     pub(super) fn drained(&self) {
-        if let Some((_, newest)) = self.0.last_key_value() {
+        if let Some(newest) = self.all.get(&self.newest) {
             assert_ne!(newest.fate, Fate::New, "no answer");
         }
     }
@@ -111,7 +123,7 @@ impl Commands {
     /// The shard ends: what was accepted has its last answer. What comes just now gets one after this.
     pub(super) fn stopped(&self) {
         let open = self
-            .0
+            .all
             .iter()
             .find(|(_, entry)| entry.fate == Fate::Accepted);
         assert!(open.is_none(), "never answered: {open:?}");

@@ -26,6 +26,8 @@ pub(super) struct Gateway {
     seq: u64,
     sessions: u32,
     held: Vec<u8>,
+    /// Of the requests for members that it got.
+    pub(super) nonces: Vec<String>,
     /// The newest connection has got bytes that no server sends: what comes of it may be anything.
     pub(super) spoilt: bool,
 }
@@ -37,6 +39,7 @@ impl Gateway {
             seq,
             sessions: 0,
             held: Vec::new(),
+            nonces: Vec::new(),
             spoilt: false,
         }
     }
@@ -136,6 +139,14 @@ impl Gateway {
                 self.spoilt |= serde_json::from_slice::<serde_json::Value>(body).is_err();
                 return [head.as_bytes(), body, b"}"].concat();
             }
+            Payload::Chunk {
+                back,
+                index,
+                count,
+                items,
+                seq,
+            } => self.chunk(*back, *index, *count, *items, *seq),
+            Payload::Limited { back, after, seq } => self.limited(*back, *after, *seq),
             Payload::Beat => r#"{"op":1,"d":null}"#.to_owned(),
             Payload::Ack => r#"{"t":null,"s":null,"op":11,"d":null}"#.to_owned(),
             Payload::Reconnect => r#"{"op":7,"d":null}"#.to_owned(),
@@ -146,6 +157,42 @@ impl Gateway {
             Payload::Other { op } => format!(r#"{{"d":{{}},"op":{op}}}"#),
         };
         text.into_bytes()
+    }
+
+    /// Mostly one of few, and one that there is.
+    fn chunk(&mut self, back: u8, index: u8, count: u8, items: u8, seq: Seq) -> String {
+        let count = match count {
+            0..=200 => u32::from(count % 3) + 1,
+            201..=250 => u32::from(count),
+            _ => u32::MAX,
+        };
+        let index = if index > 250 {
+            u32::MAX
+        } else {
+            u32::from(index) % count.min(4)
+        };
+        let member = r#"{"user":{"id":"5"},"roles":[]}"#;
+        let members = vec![member; usize::from(items % 8)].join(",");
+        let missing = vec![r#""7""#; usize::from(items / 64)].join(",");
+        let nonce = self.nonce(back);
+        let more = format!(
+            r#","guild_id":"1",{nonce}"chunk_index":{index},"chunk_count":{count},"members":[{members}],"not_found":[{missing}]"#
+        );
+        self.dispatch("GUILD_MEMBERS_CHUNK", seq, &more)
+    }
+
+    fn limited(&mut self, back: u8, after: u8, seq: Seq) -> String {
+        let nonce = self.nonce(back);
+        let op = if after > 240 { 4 } else { 8 };
+        let after = ["0", "0.25", "25.5", "1e300", "-1"][usize::from(after) % 5];
+        let more =
+            format!(r#","opcode":{op},"retry_after":{after},"meta":{{{nonce}"guild_id":"1"}}"#);
+        self.dispatch("RATE_LIMITED", seq, &more)
+    }
+
+    fn nonce(&self, back: u8) -> String {
+        let nonce = self.nonces.iter().rev().nth(back.into());
+        nonce.map_or_else(String::new, |nonce| format!(r#""nonce":{nonce},"#))
     }
 
     fn ready(&mut self, seq: Seq, guilds: u8, url: u8) -> String {

@@ -4,6 +4,7 @@
 
 mod checker;
 mod commands;
+mod desk;
 mod gateway;
 mod lines;
 mod ops;
@@ -11,21 +12,21 @@ mod setup;
 
 use std::time::{Duration, SystemTime};
 
-use arbitrary::{Arbitrary, Result, Unstructured};
+use serde_json::Value;
 use shardwright_core::{
-    Action, Compression, ConnId, Event, Frame, IfNotReady, Input, Misuse, Phase, ShardMachine,
-    Stop, Wait,
+    Action, Compression, ConnId, Event, Frame, GuildId, IfNotReady, Input, Misuse, Phase,
+    ShardMachine, Stop, Wait,
 };
 
 use self::checker::Checker;
+use self::desk::Desk;
 use self::gateway::Gateway;
 use self::lines::Told;
 use self::ops::{Kind, Op, Payload, Seq, Wrap};
 use self::setup::{LIMIT, Setup};
 use crate::secret;
-use crate::time::{self, Clock, Step};
+use crate::time::{Clock, Step};
 
-const OPS: usize = 200;
 /// Each is hundreds of inputs.
 const BURSTS: usize = 3;
 /// A message inflates to payloads of two bytes at least, each an event and perhaps a problem.
@@ -34,21 +35,7 @@ const DRAIN: usize = 2 * LIMIT;
 const CONTEXT: usize = 10 << 20;
 
 /// A shard and what happens to it.
-#[derive(Debug)]
-pub struct Plot {
-    setup: Setup,
-    ops: Vec<Op>,
-}
-
-impl<'a> Arbitrary<'a> for Plot {
-    fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
-        let setup = u.arbitrary()?;
-        Ok(Self {
-            setup,
-            ops: time::ops(u, OPS),
-        })
-    }
-}
+pub type Plot = crate::plot::Plot<Setup, Op>;
 
 pub fn check(plot: Plot) {
     let mut play = Play::new(plot.setup);
@@ -63,6 +50,7 @@ struct Play {
     clock: Clock,
     gateway: Gateway,
     checker: Checker,
+    desk: Desk,
     compression: Compression,
     waits: bool,
     bursts: usize,
@@ -87,6 +75,7 @@ impl Play {
             twin: machine(),
             gateway: Gateway::new(seq),
             checker: Checker::new(&setup, now),
+            desk: Desk::new(setup.config.shard, setup.seed),
             compression: setup.config.compression,
             waits: setup.waits,
             bursts: 0,
@@ -137,6 +126,17 @@ impl Play {
             }
             Op::Granted { back } => self.granted(conn(back)),
             Op::Command { kind, queue } => self.command(kind, queue),
+            Op::Collect {
+                guild,
+                who,
+                time,
+                room,
+            } => {
+                self.clock.show();
+                let guild = GuildId::new(u64::from(guild) << 22);
+                self.desk.ask(self.clock.latest(), guild, who, time, room);
+                self.serve();
+            }
             Op::Burst { .. } if self.bursts == BURSTS => {}
             Op::Burst { count, beats } => {
                 self.bursts += 1;
@@ -172,6 +172,7 @@ impl Play {
             Wait::Until(at) => Some(at),
             _ => None,
         };
+        let deadline = deadline.into_iter().chain(self.desk.wake_at()).min();
         self.clock.step(step, deadline);
     }
 
@@ -193,6 +194,8 @@ impl Play {
                 "a tick that leads to the next at once"
             );
         }
+        self.desk.tick(self.clock.latest());
+        self.serve();
     }
 
     fn start(&mut self) {
@@ -310,6 +313,7 @@ impl Play {
             (self.machine.wait(), self.machine.phase()),
             (Wait::Stopped, Phase::Stopped)
         );
+        self.desk.end();
     }
 
     fn legal(&mut self, input: Input) {
@@ -317,7 +321,33 @@ impl Play {
             .expect("nothing that a driver may do is misuse");
     }
 
-    fn input(&mut self, input: Input) -> std::result::Result<(), Misuse> {
+    fn input(&mut self, input: Input) -> Result<(), Misuse> {
+        self.clock.show();
+        let now = self.clock.latest();
+        match &input {
+            Input::Command { command, .. } => self.desk.notice(now, command),
+            Input::Congested(congested) => self.desk.congested(now, *congested),
+            _ => {}
+        }
+        let result = self.give(input);
+        self.serve();
+        result
+    }
+
+    /// Does what the collector wants.
+    fn serve(&mut self) {
+        while let Some((id, command)) = self.desk.next(self.clock.latest()) {
+            self.checker.commands.add(id, &command, false);
+            let given = self.give(Input::Command {
+                id,
+                command,
+                if_not_ready: IfNotReady::Queue,
+            });
+            given.expect("nothing that a collector wants is misuse");
+        }
+    }
+
+    fn give(&mut self, input: Input) -> Result<(), Misuse> {
         let size = match &input {
             Input::Received { frame, .. } => frame.len(),
             _ => 0,
@@ -343,6 +373,13 @@ impl Play {
             }
             assert_eq!(sent(&action), sent(&twin));
             self.checker.action(&action);
+            self.desk.see(self.clock.latest(), &action);
+            if let Action::Send { text, .. } = &action
+                && text.op() == 8
+            {
+                let json: Value = serde_json::from_str(text.as_str()).expect("JSON is sent");
+                self.gateway.nonces.push(json["d"]["nonce"].to_string());
+            }
             if let Action::Wait(wait) = action {
                 assert_eq!(wait, self.machine.wait());
                 return;

@@ -9,7 +9,7 @@ use crate::time::Step;
 
 /// One thing that happens. `back` counts connections, sequences or commands from the newest.
 #[derive(Debug)]
-pub(super) enum Op {
+pub enum Op {
     Pass(Step),
     Tick {
         wall: Option<i16>,
@@ -53,6 +53,13 @@ pub(super) enum Op {
         count: u8,
         beats: bool,
     },
+    /// Members are asked for, through the collector.
+    Collect {
+        guild: u8,
+        who: Who,
+        time: u8,
+        room: u8,
+    },
     Acknowledged {
         back: u8,
     },
@@ -67,7 +74,7 @@ pub(super) enum Op {
 
 /// What a gateway says.
 #[derive(Debug)]
-pub(super) enum Payload {
+pub enum Payload {
     Hello {
         millis: Vec<u8>,
     },
@@ -93,6 +100,20 @@ pub(super) enum Payload {
         gone: bool,
         seq: Seq,
     },
+    /// Part of an answer to a collector's request, counted from the newest.
+    Chunk {
+        back: u8,
+        index: u8,
+        count: u8,
+        items: u8,
+        seq: Seq,
+    },
+    /// Such a request was too frequent.
+    Limited {
+        back: u8,
+        after: u8,
+        seq: Seq,
+    },
     Beat,
     Ack,
     Reconnect,
@@ -105,7 +126,7 @@ pub(super) enum Payload {
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Seq {
+pub enum Seq {
     Next,
     None,
     Ahead(u8),
@@ -115,7 +136,7 @@ pub(super) enum Seq {
 
 /// How a payload travels.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Wrap {
+pub enum Wrap {
     /// As the compression that was asked for says.
     Usual,
     Text,
@@ -130,13 +151,21 @@ pub(super) enum Wrap {
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Kind {
+pub enum Kind {
     Presence(u8),
     Voice { guild: u8 },
     Members { guild: u8 },
     Soundboard { guild: u8 },
     Channels { guild: u8 },
     Raw { op: u8 },
+}
+
+/// Whose members are asked for.
+#[derive(Clone, Copy, Debug)]
+pub enum Who {
+    All,
+    Prefix(u8),
+    Ids(u16),
 }
 
 impl Op {
@@ -155,7 +184,7 @@ impl Op {
 
 impl<'a> Arbitrary<'a> for Op {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
-        Ok(match u.int_in_range(0..=31_u8)? {
+        Ok(match u.int_in_range(0..=35_u8)? {
             0..=3 => Self::Onward,
             4..=7 => Self::Pass(u.arbitrary()?),
             8 => Self::Tick { wall: None },
@@ -197,8 +226,14 @@ impl<'a> Arbitrary<'a> for Op {
             },
             29 => Self::AckAhead { by: u.arbitrary()? },
             30 => Self::Congested(u.arbitrary()?),
-            _ => Self::Stop {
+            31 => Self::Stop {
                 last: u.arbitrary()?,
+            },
+            _ => Self::Collect {
+                guild: u.arbitrary::<u8>()? % 4,
+                who: u.arbitrary()?,
+                time: u.arbitrary()?,
+                room: u.arbitrary()?,
             },
         })
     }
@@ -206,7 +241,7 @@ impl<'a> Arbitrary<'a> for Op {
 
 impl<'a> Arbitrary<'a> for Payload {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
-        Ok(match u.int_in_range(0..=15_u8)? {
+        Ok(match u.int_in_range(0..=20_u8)? {
             0..=4 => Self::Event {
                 name: u.arbitrary()?,
                 seq: u.arbitrary()?,
@@ -237,7 +272,19 @@ impl<'a> Arbitrary<'a> for Payload {
             14 => Self::Invalid {
                 data: u.arbitrary()?,
             },
-            _ => Self::Other { op: u.arbitrary()? },
+            15 => Self::Other { op: u.arbitrary()? },
+            16 => Self::Limited {
+                back: back(u)?,
+                after: u.arbitrary()?,
+                seq: u.arbitrary()?,
+            },
+            _ => Self::Chunk {
+                back: back(u)?,
+                index: u.arbitrary()?,
+                count: u.arbitrary()?,
+                items: u.arbitrary()?,
+                seq: u.arbitrary()?,
+            },
         })
     }
 }
@@ -285,6 +332,16 @@ impl<'a> Arbitrary<'a> for Kind {
                 guild: u.arbitrary()?,
             },
             _ => Self::Raw { op: u.arbitrary()? },
+        })
+    }
+}
+
+impl<'a> Arbitrary<'a> for Who {
+    fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
+        Ok(match u.int_in_range(0..=3_u8)? {
+            0 | 1 => Self::All,
+            2 => Self::Prefix(u.arbitrary()?),
+            _ => Self::Ids(u.arbitrary()?),
         })
     }
 }

@@ -16,7 +16,7 @@ pub(super) const LIMIT: usize = 1 << 16;
 const NO_TIME: u8 = 0;
 
 #[derive(Debug)]
-pub(super) struct Setup {
+pub struct Setup {
     pub(super) config: ShardConfig,
     pub(super) state: Option<ShardState>,
     pub(super) seed: u64,

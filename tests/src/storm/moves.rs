@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use shardwright_core::{ShardFilter, ShardId, ShardPlan, Stop};
+use shardwright_core::{ShardFilter, ShardId, ShardPlan, ShardState, Stop};
 
 use super::play::{Storm, StormError, ms};
 use crate::world::{BotId, Consumer, Vanish};
@@ -43,35 +43,48 @@ impl Storm<'_> {
     fn restart(&mut self) {
         let mut spec = self.spec.clone();
         spec.fleet.states = std::mem::take(&mut self.kept);
-        let saved = self.saved.take();
-        let total = saved
-            .as_ref()
-            .map_or(&spec.fleet.states, |saved| &saved.shards);
+        let mut saved = self.saved.take();
+        let states = saved
+            .as_mut()
+            .map_or(&mut spec.fleet.states, |saved| &mut saved.shards);
+        let total = |states: &[ShardState]| states.iter().map(|state| state.shard.total()).max();
+        let mut homeless = std::mem::take(&mut self.homeless);
+        if let Some(total) = total(states) {
+            // A session of another layout is of no use any more.
+            homeless.retain(|state| state.shard.total() == total);
+        }
+        states.retain(|state| homeless.iter().all(|other| other.shard != state.shard));
+        states.extend(homeless);
         // The layout may have changed since the configuration was written.
-        if let Some(total) = total.iter().map(|state| state.shard.total()).max() {
+        if let Some(total) = total(states) {
             spec.fleet.plan = ShardPlan::Total(total);
         }
         self.bot = self.world.start_again(spec, saved);
     }
 
-    /// Lets shards go from one bot and run in another.
-    fn move_shards(
-        &mut self,
-        from: BotId,
-        to: BotId,
-        filter: ShardFilter,
-        pause: u64,
-    ) -> Result<(), StormError> {
+    /// Has a bot let shards go; none if it is about to end: it leaves them in the end.
+    fn let_go(&mut self, from: BotId, filter: ShardFilter) -> Result<Vec<ShardState>, StormError> {
         let removed = self.world.remove_shards(from, filter);
         if !self.wait(PATIENCE, |world| world.answered(from, removed).is_some())? {
             self.world.check()?;
             return Err(StormError::NoEnd(PATIENCE));
         }
-        // None if it is about to end: its next life goes on with them then.
-        let states = self.world.answered(from, removed).map(<[_]>::to_vec);
-        self.pass(ms(pause))?;
-        self.world.add_shards(to, states.unwrap_or_default());
-        Ok(())
+        let states = self.world.answered(from, removed);
+        Ok(states.unwrap_or_default().to_vec())
+    }
+
+    /// Has the first of these bots that can run shards that were let go; if none can, the next process does.
+    fn place(&mut self, states: Vec<ShardState>, bots: &[BotId]) {
+        if states.is_empty() {
+            return;
+        }
+        for bot in bots.iter().copied() {
+            let added = self.world.add_shards(bot, states.clone());
+            if self.world.done(bot, added) == Some(&Ok(())) {
+                return;
+            }
+        }
+        self.homeless.extend(states);
     }
 
     /// Some shards run in another bot for a while, or come back from it.
@@ -94,7 +107,10 @@ impl Storm<'_> {
         self.known(other)?;
         self.known(self.bot)?;
         let filter = ShardFilter::none().or_shards(some);
-        self.move_shards(self.bot, other, filter, pause)
+        let lent = self.let_go(self.bot, filter)?;
+        self.pass(ms(pause))?;
+        self.place(lent, &[other, self.bot]);
+        Ok(())
     }
 
     pub(super) fn call_home(&mut self) -> Result<(), StormError> {
@@ -102,13 +118,18 @@ impl Storm<'_> {
             return Ok(());
         };
         self.known(self.bot)?;
-        self.move_shards(other, self.bot, ShardFilter::all(), 0)?;
+        let lent = self.let_go(other, ShardFilter::all())?;
+        self.place(lent, &[self.bot]);
         self.world.stop(other, Stop::Keep);
-        if self.wait(PATIENCE, |world| world.ended(other))? {
-            return Ok(());
+        if !self.wait(PATIENCE, |world| world.ended(other))? {
+            self.world.check()?;
+            return Err(StormError::NoEnd(PATIENCE));
         }
-        self.world.check()?;
-        Err(StormError::NoEnd(PATIENCE))
+        // Those of a bot that had ended by itself, or was about to.
+        let left = self.world.last_states(other);
+        let left = left.unwrap_or_default().to_vec();
+        self.place(left, &[self.bot]);
+        Ok(())
     }
 
     /// Waits until a bot knows the gateway's address.

@@ -103,6 +103,8 @@ pub struct Storm<'s> {
     pub(super) saved: Option<Saved>,
     /// Takes shards from the bot and gives them back.
     pub(super) other: Option<BotId>,
+    /// What was let go and no bot could run: for the next process.
+    pub(super) homeless: Vec<ShardState>,
     next: usize,
     agenda: BTreeMap<(Duration, u64), Then>,
     serial: u64,
@@ -142,6 +144,7 @@ impl<'s> Storm<'s> {
             kept: Vec::new(),
             saved: None,
             other: None,
+            homeless: Vec::new(),
             next: 0,
             agenda: BTreeMap::new(),
             serial: 0,

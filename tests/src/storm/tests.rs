@@ -1,4 +1,5 @@
 use super::*;
+use crate::server::{LogEntry, Seen};
 
 #[test]
 fn the_same_seed_gives_the_same_schedule() {
@@ -80,4 +81,35 @@ fn who_watches_may_end_it() {
     storm.watch(|glance| glance.time < Duration::from_secs(100));
     assert!(matches!(storm.run(), Err(StormError::Interrupted)));
     assert!(storm.world().time() < Duration::from_secs(200));
+}
+
+/// Two of three shards are lent; then this shard is closed with a code that ends its bot, and another process
+/// begins. Says how often shard 1 identified.
+fn lent_and_ended(ends: u32) -> usize {
+    let minute = Duration::from_secs(60);
+    let mut schedule = Schedule::generate(1, 3, minute * 5, Intensity::None);
+    (schedule.setup.left, schedule.setup.stores) = (1000, false);
+    let fault = |at: u64, fault| Timed {
+        at: at * 1000,
+        fault,
+    };
+    let (shards, pause) = (vec![0, 1], 1000);
+    let (shard, code, down) = (ends, 4014, 5000);
+    schedule.faults = vec![
+        fault(60, Fault::Lend { shards, pause }),
+        fault(120, Fault::Fatal { shard, code, down }),
+    ];
+    let mut storm = Storm::new(&schedule);
+    storm.run().unwrap();
+    let log = storm.world().server().log().entries().iter();
+    let lent = |entry: &&LogEntry| entry.shard.is_some_and(|shard| shard.number == 1);
+    log.filter(lent)
+        .filter(|entry| matches!(entry.what, Seen::Identify { .. }))
+        .count()
+}
+
+#[test]
+fn lent_shards_outlive_who_lent_them_and_who_has_them() {
+    assert_eq!(lent_and_ended(2), 1, "the lender ends");
+    assert_eq!(lent_and_ended(0), 1, "the borrower ends");
 }

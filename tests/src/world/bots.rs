@@ -1,14 +1,14 @@
 //! Drives the machines of the bots: carries out what they say, tells them what happened, lets the
 //! consumers take what came.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use shardwright_core::trace::{RecordedFleet, RecordedShard, TraceSink};
 use shardwright_core::{
-    CommandId, ConnId, Event, EventId, FleetAction, FleetConfig, FleetInput, Input, Phase, ShardId,
-    ShardReport, Token, Wait,
+    CommandId, ConnId, Event, EventId, FleetAction, FleetConfig, FleetInput, Input, Overlap, Phase,
+    ShardId, ShardReport, Token, Wait,
 };
 
 use super::gate::{Gate, Gatekeeper};
@@ -109,9 +109,20 @@ pub(super) struct ShardSlot {
     pub(super) stopped: bool,
     /// What drove it is gone.
     pub(super) fallen: bool,
+    /// When it read the latest messages, as long as it is not heard.
+    pub(super) lately: VecDeque<Instant>,
 }
 
 impl ShardSlot {
+    /// It reads a message, and is not heard.
+    pub(super) fn reads_unheard(&mut self, now: Instant) {
+        self.lately.push_back(now);
+        let old = |at: &Instant| now.saturating_duration_since(*at) > Overlap::WINDOW;
+        while self.lately.front().is_some_and(old) {
+            self.lately.pop_front();
+        }
+    }
+
     pub(super) fn is_live(&self) -> bool {
         !self.fallen && self.machine.phase() == Phase::Live
     }
@@ -300,8 +311,16 @@ impl World {
                     changed = true;
                     it.mail.swap(now);
                     it.story.swapped.push(at);
-                    for life in it.story.lives.iter_mut().filter(|life| life.muted) {
-                        life.heard.get_or_insert(at);
+                    it.story.most_mail = it.mail.most();
+                    for (life, slot) in it.story.lives.iter_mut().zip(&mut it.shards) {
+                        if life.muted && life.heard.is_none() {
+                            life.heard = Some(at);
+                            let lately = std::mem::take(&mut slot.lately).into_iter();
+                            let recent = |read: &Instant| {
+                                now.saturating_duration_since(*read) <= Overlap::WINDOW
+                            };
+                            life.heard_lately = lately.filter(recent).count();
+                        }
                     }
                     self.note(|| format!("bot {}: swap", bot.0));
                     self.rouse_consumer(bot);

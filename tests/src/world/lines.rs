@@ -432,6 +432,11 @@ impl World {
             let conn = line.conn;
             match line.inbox.pop_front()? {
                 Down::Message { message, .. } => {
+                    let it = &mut self.bots[bot.0];
+                    let life = &it.story.lives[index];
+                    if life.muted && life.heard.is_none() {
+                        it.shards[index].reads_unheard(self.now);
+                    }
                     let bytes = message.bytes().len();
                     line.unread -= bytes;
                     line.read += bytes;

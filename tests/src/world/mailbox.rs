@@ -2,6 +2,7 @@
 //!
 //! The limits work as those of the real runtimes: what one drain of a machine gives is always taken, a
 //! full box pauses its shard, and half of it free lets the shard go on.
+//! What is kept beside a box, of a shard that leaves, is limited too.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -31,9 +32,10 @@ struct Mailbox {
     waiting: VecDeque<(u64, Event<'static>, usize)>,
     bytes: usize,
     full: bool,
-    withdrawn: bool,
-    /// What was taken back of a session that may still be lost.
-    aside: Option<Vec<(Event<'static>, usize)>>,
+    /// Another layout has taken over: its dispatches come from there.
+    silenced: bool,
+    /// Its shard leaves: what was taken back of a session that may still be lost.
+    aside: Option<Aside>,
     /// The last session that is lost.
     lost: Option<u32>,
     handled: Option<EventId>,
@@ -43,6 +45,23 @@ struct Mailbox {
     muted: Option<Muted>,
     /// Of one that has.
     is_new: bool,
+}
+
+#[derive(Debug, Default)]
+struct Aside {
+    events: Vec<(Event<'static>, usize)>,
+    bytes: usize,
+}
+
+impl Aside {
+    fn put(&mut self, event: Event<'static>, size: usize) {
+        self.bytes += size;
+        self.events.push((event, size));
+    }
+
+    fn is_full(&self, limit: usize, byte_limit: usize) -> bool {
+        self.events.len() >= limit || self.bytes >= byte_limit
+    }
 }
 
 impl Mailbox {
@@ -64,8 +83,8 @@ pub(super) struct Mailboxes {
     swap: Swap,
     /// The last event was taken: what still comes is thrown away.
     ended: bool,
-    /// The most that came to one box at once which was kept elsewhere before.
-    most_returned: usize,
+    /// The most events that one box ever held.
+    most: usize,
     limit: usize,
     byte_limit: usize,
     overflow: Overflow,
@@ -116,11 +135,9 @@ impl Mailboxes {
             match mailbox.muted.take() {
                 Some(muted) => {
                     mailbox.is_new = true;
-                    let before = kept.len();
                     kept.extend(muted.latest(now).map(|(event, size)| (index, event, size)));
-                    self.most_returned = self.most_returned.max(kept.len() - before);
                 }
-                None => mailbox.withdrawn = true,
+                None => mailbox.silenced = true,
             }
         }
         for (index, event, size) in kept {
@@ -142,12 +159,7 @@ impl Mailboxes {
         self.total += 1;
         mailbox.bytes += size;
         mailbox.waiting.push_back((self.count, event, size));
-    }
-
-    pub(super) fn len(&self, shard: usize) -> usize {
-        self.boxes
-            .get(shard)
-            .map_or(0, |mailbox| mailbox.waiting.len())
+        self.most = self.most.max(mailbox.waiting.len());
     }
 
     pub(super) fn put(&mut self, now: Instant, shard: usize, event: Event<'static>) -> Put {
@@ -163,15 +175,23 @@ impl Mailboxes {
         match &event {
             Event::Dispatch(dispatch) => {
                 size += dispatch.data().len();
-                if mailbox.withdrawn {
-                    if let Some(aside) = &mut mailbox.aside {
-                        aside.push((event, size));
-                    }
+                if mailbox.silenced {
                     return Put::Ignored;
                 }
                 if let Some(muted) = &mut mailbox.muted {
-                    muted.keep(now, event, size, byte_limit);
+                    if muted.wants(now, dispatch, &mut self.swap) {
+                        muted.keep(now, event, size, byte_limit);
+                    }
                     return Put::Ignored;
+                }
+                if let Some(aside) = &mut mailbox.aside {
+                    let was_full = aside.is_full(limit, byte_limit);
+                    if was_full && overflow == Overflow::DropNewest {
+                        return Put::Dropped(dispatch.id());
+                    }
+                    mailbox.full |= was_full;
+                    aside.put(event, size);
+                    return if mailbox.full { Put::Full } else { Put::Kept };
                 }
                 if over && overflow == Overflow::DropNewest {
                     return Put::Dropped(dispatch.id());
@@ -189,8 +209,7 @@ impl Mailboxes {
                 mailbox.lost = Some(*session);
                 // Nobody can resume it: what was taken back is for the consumer after all.
                 let aside = mailbox.aside.as_mut().map(std::mem::take);
-                self.most_returned = self.most_returned.max(aside.as_ref().map_or(0, Vec::len));
-                for (event, size) in aside.into_iter().flatten() {
+                for (event, size) in aside.into_iter().flat_map(|aside| aside.events) {
                     self.keep(shard, event, size);
                 }
             }
@@ -270,9 +289,9 @@ impl Mailboxes {
         self.boxes.get(shard).is_none_or(|mailbox| !mailbox.full)
     }
 
-    /// The most events that came to one box at once which were kept elsewhere before.
-    pub(super) fn most_returned(&self) -> usize {
-        self.most_returned
+    /// The most events that one box ever held.
+    pub(super) fn most(&self) -> usize {
+        self.most
     }
 
     pub(super) fn handled(&self, shard: usize) -> Option<EventId> {
@@ -282,7 +301,6 @@ impl Mailboxes {
     /// Takes back what the consumer was not given of a session that can be resumed; the last it was given.
     pub(super) fn withdraw(&mut self, shard: usize) -> Option<EventId> {
         let mailbox = self.boxes.get_mut(shard)?;
-        mailbox.withdrawn = true;
         self.total -= mailbox.waiting.len();
         let lost = mailbox.lost;
         let (stays, back): (VecDeque<_>, VecDeque<_>) =
@@ -295,7 +313,9 @@ impl Mailboxes {
                 });
         mailbox.waiting = stays;
         let aside = mailbox.aside.get_or_insert_default();
-        aside.extend(back.into_iter().map(|(_, event, size)| (event, size)));
+        for (_, event, size) in back {
+            aside.put(event, size);
+        }
         self.total += mailbox.waiting.len();
         mailbox.bytes = mailbox.waiting.iter().map(|(.., size)| size).sum();
         if mailbox.waiting.len() <= self.limit / 2 && mailbox.bytes <= self.byte_limit / 2 {

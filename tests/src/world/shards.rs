@@ -1,5 +1,7 @@
 //! Drives the machine of a shard: carries out what it says, tells it what happened.
 
+use std::collections::VecDeque;
+
 use shardwright_core::trace::{RecordedShard, ShardTape};
 use shardwright_core::{Action, Event, EventId, Input, Phase, ShardReport, ShardStart, Wait};
 
@@ -30,6 +32,7 @@ impl World {
             acknowledged: None,
             stopped: false,
             fallen: false,
+            lately: VecDeque::new(),
         });
         it.by_id.insert(id, index);
         it.mail.add(muted);
@@ -199,8 +202,7 @@ impl World {
         }
         let it = &mut self.bots[bot.0];
         let put = it.mail.put(now, index, event);
-        it.story.most_mail = it.story.most_mail.max(it.mail.len(index));
-        it.story.most_returned = it.mail.most_returned();
+        it.story.most_mail = it.mail.most();
         if let Put::Dropped(id) = put {
             it.story.dropped.push((index, id));
         }

@@ -127,9 +127,6 @@ pub struct BotStory {
     pub mail_limit: usize,
     /// The most events one drain of a machine gave.
     pub most_drained: usize,
-    /// The most events that came to a mailbox at once which were kept elsewhere before: until a layout took over,
-    /// or until a session that they were withdrawn from was lost.
-    pub most_returned: usize,
     /// The most memory one decoder held, in bytes.
     pub most_buffered: usize,
     /// How many events wait for the consumer now.
@@ -158,6 +155,8 @@ pub struct Life {
     pub muted: bool,
     /// When it took over then.
     pub heard: Option<Duration>,
+    /// How many messages it had read within [`Overlap::WINDOW`](shardwright_core::Overlap::WINDOW) before that.
+    pub heard_lately: usize,
     /// When it was told to stop, and how.
     pub told: Option<(Duration, Stop)>,
     /// When what drove it was gone, as by a panic, and what it left.
@@ -176,6 +175,7 @@ impl Life {
             given,
             muted: false,
             heard: None,
+            heard_lately: 0,
             told: None,
             fell: None,
             let_go: None,

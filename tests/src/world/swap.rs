@@ -2,7 +2,7 @@
 //! ones.
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use shardwright_core::{Dispatch, Event, Overlap};
 
@@ -33,7 +33,18 @@ impl Swap {
             Self::Done(overlap, _) => is_new && overlap.matches(now, event),
         }
     }
+
+    /// Whether the old layout, still heard, has delivered this. Each time it did counts once.
+    fn has_delivered(&mut self, now: Instant, event: &Dispatch<'_>) -> bool {
+        match self {
+            Self::Prepared(overlap) => overlap.matches(now, event),
+            Self::None | Self::Done(..) => false,
+        }
+    }
 }
+
+/// How long a new layout keeps what the old one has not delivered.
+const KEPT: Duration = Overlap::WINDOW.saturating_sub(Duration::from_secs(1));
 
 /// The latest dispatches of a shard that is not heard yet.
 #[derive(Debug, Default)]
@@ -44,17 +55,18 @@ pub(super) struct Muted {
 }
 
 impl Muted {
+    /// Whether this dispatch may have to be delivered.
+    pub(super) fn wants(&self, now: Instant, dispatch: &Dispatch<'_>, swap: &mut Swap) -> bool {
+        let of_its_start = matches!(dispatch.name(), "READY" | "RESUMED")
+            || (dispatch.name() == "GUILD_CREATE" && !self.loaded);
+        !of_its_start && !swap.has_delivered(now, dispatch)
+    }
+
     pub(super) fn keep(&mut self, now: Instant, event: Event<'static>, size: usize, most: usize) {
-        if let Event::Dispatch(dispatch) = &event
-            && (matches!(dispatch.name(), "READY" | "RESUMED")
-                || (dispatch.name() == "GUILD_CREATE" && !self.loaded))
-        {
-            return;
-        }
         self.bytes += size;
         self.kept.push_back((now, event, size));
         while let Some((at, _, size)) = self.kept.front()
-            && (self.bytes > most || now.saturating_duration_since(*at) > Overlap::WINDOW)
+            && (self.bytes > most || now.saturating_duration_since(*at) > KEPT)
         {
             self.bytes -= size;
             self.kept.pop_front();
@@ -63,7 +75,7 @@ impl Muted {
 
     /// What it heard lately, the oldest first.
     pub(super) fn latest(self, now: Instant) -> impl Iterator<Item = (Event<'static>, usize)> {
-        let recent = move |at: &Instant| now.saturating_duration_since(*at) <= Overlap::WINDOW;
+        let recent = move |at: &Instant| now.saturating_duration_since(*at) <= KEPT;
         let kept = self.kept.into_iter();
         kept.filter(move |(at, ..)| recent(at))
             .map(|(_, event, size)| (event, size))

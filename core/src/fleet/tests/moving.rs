@@ -236,6 +236,22 @@ fn a_shard_that_was_to_go_before_the_end_is_not_left_behind_as_well() {
 }
 
 #[test]
+fn a_shard_that_two_ask_for_goes_to_the_first() {
+    let mut world = World::new(ShardPlan::Total(2), limit(1000, 3600, 16), 2);
+    world.stubborn = vec![0];
+    world.tell(FleetInput::Start);
+    let last = |number, seq| ShardState {
+        seq: Some(seq),
+        ..session_of(shard(number, 2))
+    };
+    world.tell(remove(1, ShardFilter::from(shard(0, 2))));
+    world.tell(remove(2, ShardFilter::all()));
+    assert_eq!(world.states, [(2, vec![last(1, 7)])]);
+    world.tell(stopped_with(last(0, 99)));
+    assert_eq!(world.states[1..], [(1, vec![last(0, 99)])]);
+}
+
+#[test]
 fn a_shard_that_slept_with_the_host_goes_with_its_session() {
     let mut world = World::new(ShardPlan::Total(2), limit(1000, 3600, 16), 2);
     world.stubborn = vec![0];

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use shardwright_core::{
-    Answer, CommandId, ConnId, Event, FleetAction, GateRequest, ShardId, ToShard, Wait,
+    Answer, CommandId, ConnId, Event, FleetAction, GateRequest, ShardId, ShardState, ToShard, Wait,
 };
 
 /// Discord's: one Identify of a bucket in this time.
@@ -24,6 +24,8 @@ pub(super) struct Running {
     pub(super) identified: bool,
     pub(super) up: bool,
     pub(super) told_to_stop: bool,
+    /// It was told so long ago, and nobody waits for its end any more.
+    given_up: bool,
 }
 
 /// What it remembers of all that happened.
@@ -41,6 +43,11 @@ pub struct Checker {
     /// Questions and commands without their last answer.
     pub(super) open: BTreeSet<CommandId>,
     accepted: BTreeSet<CommandId>,
+    /// Which of them remove shards, and which bring some.
+    removing: BTreeSet<CommandId>,
+    adding: BTreeMap<CommandId, ShardId>,
+    /// Whose states were given out.
+    gone: BTreeSet<ShardId>,
 }
 
 type Verdict = Result<(), String>;
@@ -56,6 +63,8 @@ pub enum Told {
     /// The address, with so many starts left.
     Fetched(u32),
     Asked(CommandId),
+    Removes(CommandId),
+    Adds(CommandId, ShardId),
     Wants(ShardId, ConnId),
     Withdraws(ShardId),
     Sent(ShardId),
@@ -76,6 +85,14 @@ impl Checker {
             }
             Told::Asked(id) => {
                 self.open.insert(id);
+            }
+            Told::Removes(id) => {
+                self.open.insert(id);
+                self.removing.insert(id);
+            }
+            Told::Adds(id, shard) => {
+                self.open.insert(id);
+                self.adding.insert(id, shard);
             }
             Told::Wants(shard, conn) => {
                 self.take_back(shard);
@@ -143,6 +160,7 @@ impl Checker {
         )?;
         match action {
             FleetAction::StartShard(start) => {
+                self.gone.remove(&start.config.shard);
                 let order = self.started;
                 self.started += 1;
                 let new = Running {
@@ -174,7 +192,21 @@ impl Checker {
             | FleetAction::Done { id, .. }
             | FleetAction::States { id, .. } => {
                 self.accepted.remove(id);
-                rule(self.open.remove(id), "each question has one answer")
+                rule(self.open.remove(id), "each question has one answer")?;
+                let added = self.adding.remove(id);
+                match action {
+                    FleetAction::Done { result: Ok(()), .. } => {
+                        self.gone.retain(|gone| Some(*gone) != added);
+                        Ok(())
+                    }
+                    FleetAction::States { states, .. } if self.removing.remove(id) => {
+                        for state in states {
+                            self.change(state.shard, |shard| shard.given_up = true);
+                        }
+                        self.give_out(states)
+                    }
+                    _ => Ok(()),
+                }
             }
             FleetAction::Emit(Event::ConnectedAllShards { .. }) => {
                 let mut staying = self.shards.values().filter(|shard| !shard.told_to_stop);
@@ -183,15 +215,25 @@ impl Checker {
                     "all shards are up when it is said",
                 )
             }
-            FleetAction::Emit(Event::Stopped { .. }) => {
+            FleetAction::Emit(Event::Stopped { states, .. }) => {
                 self.stopped = true;
                 rule(
                     self.open.is_empty(),
                     "every question has its answer before the end",
-                )
+                )?;
+                self.give_out(states)
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whoever gets a state goes on from there.
+    fn give_out(&mut self, states: &[ShardState]) -> Verdict {
+        for state in states {
+            let new = self.gone.insert(state.shard);
+            rule(new, "each state is given out once")?;
+        }
+        Ok(())
     }
 
     fn tell(&mut self, now: Instant, told: Told, shard: ShardId, message: &ToShard) -> Verdict {
@@ -225,7 +267,8 @@ impl Checker {
         let given = self
             .shards
             .values()
-            .filter(|other| other.turn.is_some())
+            // Who was told to stop long ago does not begin a session any more.
+            .filter(|other| other.turn.is_some() && !other.given_up)
             .count();
         rule(given == 0, "one turn of a bucket at a time")?;
         let free = self.sent_at.is_none_or(|at| now >= at + BETWEEN);

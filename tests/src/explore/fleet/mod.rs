@@ -125,6 +125,14 @@ pub fn stories() -> Vec<(&'static str, Vec<Letter>)> {
         ("one is up", one_up),
         ("fallen", then(&up, Of(1, Says::Vanished))),
         ("removing", then(&up, Letter::RemoveShard)),
+        (
+            "told to go",
+            [
+                up.as_slice(),
+                &[Letter::RemoveShard, Of(0, Says::State), Of(1, Says::State)],
+            ]
+            .concat(),
+        ),
         ("re-sharding", then(&up, Letter::ReShard)),
         ("stopping", then(&up, Letter::Stop(Stop::Keep))),
         ("both are up", up),

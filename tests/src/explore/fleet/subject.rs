@@ -159,17 +159,18 @@ impl Fleet {
                 asking(id, FleetInput::AskForStates { id, filter })
             }
             Letter::AddShard => {
-                let (id, states) = (self.question(), vec![ShardState::fresh(shard(0, 5))]);
-                asking(id, FleetInput::AddShards { id, states })
+                let (id, shard) = (self.question(), shard(0, 5));
+                let states = vec![ShardState::fresh(shard)];
+                (FleetInput::AddShards { id, states }, Told::Adds(id, shard))
             }
             Letter::RemoveShard => {
                 let filter = ShardFilter::none().or_shard(self.running(0)?);
                 let id = self.question();
-                asking(id, FleetInput::RemoveShards { id, filter })
+                (FleetInput::RemoveShards { id, filter }, Told::Removes(id))
             }
             Letter::RemoveAll => {
                 let (id, filter) = (self.question(), ShardFilter::all());
-                asking(id, FleetInput::RemoveShards { id, filter })
+                (FleetInput::RemoveShards { id, filter }, Told::Removes(id))
             }
             Letter::ReShard => {
                 let id = self.question();

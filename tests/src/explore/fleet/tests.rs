@@ -3,13 +3,15 @@
 use std::time::{Duration, Instant};
 
 use shardwright_core::{
-    Answer, CommandId, ConnId, Event, FleetAction, ShardId, StopReason, ToShard, Wait, WaitFor,
+    Answer, CommandId, ConnId, Event, FleetAction, ShardId, ShardState, StopReason, ToShard, Wait,
+    WaitFor,
 };
 
 use super::checker::Told;
 use super::{Checker, Fleet, Letter, Says, stories};
 use crate::explore::play;
 
+#[derive(Clone)]
 struct Trial {
     checker: Checker,
     now: Instant,
@@ -162,6 +164,39 @@ fn questions_have_one_answer() {
     it.breaks("one answer", &done);
     let now = it.now;
     assert!(it.checker.settle(now, Wait::Until(now)).is_err());
+}
+
+#[test]
+fn each_state_is_given_out_once() {
+    let mut it = trial(1000);
+    let (first, second) = (it.shards[0], it.shards[1]);
+    let states = |id, shard| FleetAction::States {
+        id,
+        states: vec![ShardState::fresh(shard)],
+    };
+    let [asked, one, other] = [1, 2, 3].map(CommandId);
+    // A question gives nothing away.
+    it.hear(Told::Asked(asked)).fine(&states(asked, first));
+    it.hear(Told::Removes(one)).fine(&states(one, first));
+    it.hear(Told::Removes(other)).fine(&states(other, second));
+    let again = CommandId(4);
+    it.hear(Told::Removes(again))
+        .breaks("given out once", &states(again, first));
+    let end = |shard| {
+        FleetAction::Emit(Event::Stopped {
+            why: StopReason::Requested,
+            states: vec![ShardState::fresh(shard)],
+        })
+    };
+    // One that came back is the fleet's again.
+    let added = CommandId(5);
+    let done = FleetAction::Done {
+        id: added,
+        result: Ok(()),
+    };
+    it.hear(Told::Adds(added, second)).fine(&done);
+    it.clone().fine(&end(second));
+    it.breaks("given out once", &end(first));
 }
 
 #[test]

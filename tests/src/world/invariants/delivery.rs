@@ -32,6 +32,7 @@ pub(super) fn check(evidence: &Evidence<'_>, broken: &mut Vec<Broken>) {
         return;
     }
     let mut damaged = BTreeSet::new();
+    let mut ended = BTreeSet::new();
     let mut attached = BTreeMap::new();
     for entry in evidence.log {
         // A Resume that was answered late takes the session away from a newer one: then what is given goes there.
@@ -45,6 +46,9 @@ pub(super) fn check(evidence: &Evidence<'_>, broken: &mut Vec<Broken>) {
         {
             attached.insert(session.as_str(), conn);
         }
+        if let Seen::SessionEnded { session, .. } = &entry.what {
+            ended.insert(session.as_str());
+        }
         if let (Seen::Damaged { seq: Some(seq) }, Some(line)) =
             (&entry.what, entry.conn.and_then(|conn| evidence.line(conn)))
         {
@@ -56,6 +60,7 @@ pub(super) fn check(evidence: &Evidence<'_>, broken: &mut Vec<Broken>) {
         given: &given,
         damaged: &damaged,
         attached: &attached,
+        ended: &ended,
         lives: names(evidence),
         furthest: BTreeMap::new(),
         again: BTreeMap::new(),
@@ -136,6 +141,8 @@ struct Reader<'e> {
     damaged: &'e BTreeSet<(Owner, u64)>,
     /// The connection that each session has at the server.
     attached: &'e BTreeMap<&'e str, ConnId>,
+    /// Sessions that the server has forgotten: what it still had for them went with them.
+    ended: &'e BTreeSet<&'e str>,
     lives: BTreeMap<Owner, Reading>,
     /// The last of each session that any consumer took.
     furthest: BTreeMap<String, u64>,
@@ -338,6 +345,9 @@ impl Reader<'_> {
             let Some((name, session, conn)) = &reading.up else {
                 continue;
             };
+            if self.ended.contains(name.as_str()) {
+                continue;
+            }
             // A Resume that was held up on a line since left takes the session there when it arrives.
             let here = lines.get(&(*owner, *conn)).copied();
             if here.map(|line| &line.id) != self.attached.get(name.as_str()) {

@@ -124,8 +124,19 @@ fn recovery(evidence: &Evidence<'_>, broken: &mut Vec<Broken>) {
 /// A full mailbox still takes that its shard leaves its connection, and that it ends.
 const LEAVING: usize = 2;
 
+/// What may come to the mailbox of a life beside that, which was kept elsewhere before.
+fn brought(bot: &BotStory, life: &Life) -> usize {
+    // Of what it heard while another layout was heard, the latest.
+    let muted = life.heard_lately;
+    // What was taken back when it left may be given back; until then it has a limit like the mailbox's own, or
+    // is what that held, and one drain more.
+    let left = life.told.map(|_| bot.mail_limit + 2 * bot.most_drained);
+    muted + left.unwrap_or(0)
+}
+
 fn sizes(index: usize, bot: &BotStory, broken: &mut Vec<Broken>) {
-    let most = bot.mail_limit + bot.most_drained + bot.most_returned + LEAVING;
+    let brought = bot.lives.iter().map(|life| brought(bot, life)).max();
+    let most = bot.mail_limit + bot.most_drained + LEAVING + brought.unwrap_or(0);
     if bot.overflow == Overflow::Pause && bot.most_mail > most {
         let what = format!(
             "bot {index}: {} events in a mailbox for {most}",

@@ -260,8 +260,18 @@ fn rule_8_sizes_are_bounded() {
     // So does what was kept back while another layout was heard.
     it.bot().most_mail = 115;
     assert_eq!(it.broken(), [8]);
-    it.bot().most_returned = 10;
+    let mut life = Life::new(ShardId::SINGLE, s(1), None);
+    (life.muted, life.heard, life.heard_lately) = (true, Some(s(30)), 10);
+    it.bot().lives.push(life);
     assert_eq!(it.broken(), NONE);
+    // And what was taken back of a session that is then lost.
+    it.bot().most_mail = 115 + 106;
+    assert_eq!(it.broken(), [8]);
+    it.bot().lives[0].told = Some((s(40), Stop::Keep));
+    assert_eq!(it.broken(), NONE);
+    it.bot().most_mail += 1;
+    assert_eq!(it.broken(), [8]);
+    it.bot().most_mail = 0;
     it.bot().most_buffered = 200 << 20;
     assert_eq!(it.broken(), [8]);
     let mut it = Doctored::new();

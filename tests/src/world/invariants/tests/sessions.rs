@@ -116,6 +116,10 @@ fn rule_1_all_has_arrived_once_there_is_peace() {
         let mut it = Doctored::delivered(taken);
         (it.calm, it.end) = (Some(s(60)), s(300));
         assert_eq!(it.broken(), broken);
+        // A session that is forgotten on a line that stays owes nothing.
+        let session = "one".to_owned();
+        it.log(s(30), 1, Seen::SessionEnded { session, why: "" });
+        assert_eq!(it.broken(), NONE);
     }
 }
 
