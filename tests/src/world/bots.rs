@@ -262,6 +262,10 @@ impl World {
         let Some(it) = self.bots.get_mut(bot.0).filter(|it| !it.gone) else {
             return;
         };
+        if let Some(until) = it.sleeps_until(now) {
+            // Whoever asks on a host that sleeps is asleep too.
+            return self.queue.put(until, Due::Asked(bot, Box::new(input)));
+        }
         let mut has_ended = it.fleet_stopped;
         let matters = Saver::cares_for(&input);
         // An end may make way for others.

@@ -184,6 +184,13 @@ impl<'w> Evidence<'w> {
         spans.iter().map(|span| span.within(from, to)).sum()
     }
 
+    /// How often it slept between two times.
+    fn sleeps(&self, bot: usize, from: Duration, to: Duration) -> u32 {
+        let spans = self.bots.get(bot).map(|bot| bot.slept.as_slice());
+        let slept = |span: &&Span| !span.within(from, to).is_zero();
+        spans.unwrap_or_default().iter().filter(slept).count() as u32
+    }
+
     /// When each life of a shard had no room for more.
     fn congestion(&self) -> Congestion {
         let mut spans = BTreeMap::<Owner, Vec<Span>>::new();

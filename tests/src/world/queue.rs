@@ -5,8 +5,8 @@ use std::collections::BinaryHeap;
 use std::time::Instant;
 
 use shardwright_core::{
-    ConnId as ClientConn, FetchFault, GatewayInfo, GatewayRequest, ShardId, ShardReport, ToShard,
-    TransportFault,
+    ConnId as ClientConn, FetchFault, FleetInput, GatewayInfo, GatewayRequest, ShardId,
+    ShardReport, ToShard, TransportFault,
 };
 
 use super::BotId;
@@ -54,6 +54,8 @@ pub(super) enum Due {
     /// What a client has written has left its host.
     Flushed(ConnId),
     WakeFleet(BotId),
+    /// What was asked of a bot while its host slept.
+    Asked(BotId, Box<FleetInput>),
     /// A shard, by its place in its bot.
     StartShard(BotId, usize),
     WakeShard(BotId, usize),

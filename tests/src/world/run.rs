@@ -223,6 +223,7 @@ impl World {
             Due::Release(line) => self.release(line),
             Due::Flushed(line) => self.flushed(line),
             Due::WakeFleet(bot) => self.wake_fleet(bot),
+            Due::Asked(bot, input) => self.fleet_input(bot, *input),
             Due::StartShard(bot, index) => self.shard_input(bot, index, Input::Start),
             Due::WakeShard(bot, index) => self.wake_shard(bot, index),
             Due::Report(bot, index, report) => {
@@ -272,6 +273,7 @@ impl World {
                 self.lines.get(line).map(|line| line.bot)
             }
             Due::WakeFleet(bot)
+            | Due::Asked(bot, _)
             | Due::StartShard(bot, _)
             | Due::WakeShard(bot, _)
             | Due::Report(bot, ..)

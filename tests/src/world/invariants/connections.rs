@@ -155,10 +155,9 @@ fn silence(
     let until = left(line).unwrap_or(evidence.end);
     let slept = evidence.slept(line.bot.0, since, until);
     let congested = congestion.within((line.bot.0, line.life), since, until);
-    let mut allowed = patience + slept + congested + SLACK;
-    if !slept.is_zero() {
-        allowed += PROBE;
-    }
+    // Each time it wakes up it asks for a sign of life first.
+    let probes = PROBE * evidence.sleeps(line.bot.0, since, until);
+    let mut allowed = patience + slept + probes + congested + SLACK;
     if !congested.is_zero() {
         allowed += patience;
     }
