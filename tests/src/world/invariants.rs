@@ -207,11 +207,21 @@ impl<'w> Evidence<'w> {
 struct Congestion(BTreeMap<Owner, Vec<Span>>);
 
 impl Congestion {
-    /// How long between two times.
-    fn within(&self, owner: Owner, from: Duration, to: Duration) -> Duration {
+    /// Those that end after the one time and begin before the other.
+    fn between(&self, owner: Owner, from: Duration, to: Duration) -> impl Iterator<Item = &Span> {
         let spans = self.0.get(&owner).map(Vec::as_slice).unwrap_or_default();
         let begin = spans.partition_point(|span| span.to.is_some_and(|end| end <= from));
-        let spans = spans[begin..].iter().take_while(|span| span.from < to);
+        spans[begin..].iter().take_while(move |span| span.from < to)
+    }
+
+    /// How long between two times.
+    fn within(&self, owner: Owner, from: Duration, to: Duration) -> Duration {
+        let spans = self.between(owner, from, to);
         spans.map(|span| span.within(from, to)).sum()
+    }
+
+    /// Whether it was so between two times, if only for a moment.
+    fn was(&self, owner: Owner, from: Duration, to: Duration) -> bool {
+        self.between(owner, from, to).next().is_some()
     }
 }

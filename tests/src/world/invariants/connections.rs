@@ -154,11 +154,13 @@ fn silence(
     };
     let until = left(line).unwrap_or(evidence.end);
     let slept = evidence.slept(line.bot.0, since, until);
-    let congested = congestion.within((line.bot.0, line.life), since, until);
+    let owner = (line.bot.0, line.life);
+    let congested = congestion.within(owner, since, until);
     // Each time it wakes up it asks for a sign of life first.
     let probes = PROBE * evidence.sleeps(line.bot.0, since, until);
     let mut allowed = patience + slept + probes + congested + SLACK;
-    if !congested.is_zero() {
+    // From then on it is given all the time again.
+    if congestion.was(owner, since, until) {
         allowed += patience;
     }
     let silent = until.saturating_sub(since);
