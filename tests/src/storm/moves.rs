@@ -74,17 +74,19 @@ impl Storm<'_> {
     }
 
     /// Has the first of these bots that can run shards that were let go; if none can, the next process does.
-    fn place(&mut self, states: Vec<ShardState>, bots: &[BotId]) {
+    fn place(&mut self, states: Vec<ShardState>, bots: &[BotId]) -> Result<(), StormError> {
         if states.is_empty() {
-            return;
+            return Ok(());
         }
         for bot in bots.iter().copied() {
             let added = self.world.add_shards(bot, states.clone());
+            self.wait(PATIENCE, |world| world.done(bot, added).is_some())?;
             if self.world.done(bot, added) == Some(&Ok(())) {
-                return;
+                return Ok(());
             }
         }
         self.homeless.extend(states);
+        Ok(())
     }
 
     /// Some shards run in another bot for a while, or come back from it.
@@ -109,8 +111,7 @@ impl Storm<'_> {
         let filter = ShardFilter::none().or_shards(some);
         let lent = self.let_go(self.bot, filter)?;
         self.pass(ms(pause))?;
-        self.place(lent, &[other, self.bot]);
-        Ok(())
+        self.place(lent, &[other, self.bot])
     }
 
     pub(super) fn call_home(&mut self) -> Result<(), StormError> {
@@ -119,7 +120,7 @@ impl Storm<'_> {
         };
         self.known(self.bot)?;
         let lent = self.let_go(other, ShardFilter::all())?;
-        self.place(lent, &[self.bot]);
+        self.place(lent, &[self.bot])?;
         self.world.stop(other, Stop::Keep);
         if !self.wait(PATIENCE, |world| world.ended(other))? {
             self.world.check()?;
@@ -128,8 +129,7 @@ impl Storm<'_> {
         // Those of a bot that had ended by itself, or was about to.
         let left = self.world.last_states(other);
         let left = left.unwrap_or_default().to_vec();
-        self.place(left, &[self.bot]);
-        Ok(())
+        self.place(left, &[self.bot])
     }
 
     /// Waits until a bot knows the gateway's address.
