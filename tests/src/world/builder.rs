@@ -124,6 +124,7 @@ impl Builder {
             base,
             now: base,
             wall: SystemTime::UNIX_EPOCH + WALL,
+            wall_jumps: Vec::new(),
             rng,
             network: self.network,
             queue: Queue::default(),

@@ -170,6 +170,7 @@ impl World {
         self.note(|| format!("the wall clock jumps by {by:?}, forward: {forward}"));
         if forward {
             self.wall += by;
+            self.wall_jumps.push(self.time());
         } else {
             self.wall -= by;
         }

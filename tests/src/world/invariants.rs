@@ -55,6 +55,8 @@ pub struct Evidence<'w> {
     pub end: Duration,
     /// Since when nothing was wrong any more.
     pub calm: Option<Duration>,
+    /// When everybody's wall clock jumped ahead, which looks as if the host had slept.
+    pub wall_jumps: &'w [Duration],
 }
 
 /// A rule that was broken.
@@ -184,11 +186,14 @@ impl<'w> Evidence<'w> {
         spans.iter().map(|span| span.within(from, to)).sum()
     }
 
-    /// How often it slept between two times.
-    fn sleeps(&self, bot: usize, from: Duration, to: Duration) -> u32 {
+    /// How often it slept between two times, or thought so: what the clock shows is seen at the next beat.
+    fn sleeps(&self, bot: usize, from: Duration, to: Duration, beat: Duration) -> u32 {
         let spans = self.bots.get(bot).map(|bot| bot.slept.as_slice());
         let slept = |span: &&Span| !span.within(from, to).is_zero();
-        spans.unwrap_or_default().iter().filter(slept).count() as u32
+        let sleeps = spans.unwrap_or_default().iter().filter(slept).count();
+        let seen = from.saturating_sub(beat)..to;
+        let jumps = self.wall_jumps.iter().filter(|at| seen.contains(*at));
+        (sleeps + jumps.count()) as u32
     }
 
     /// When each life of a shard had no room for more.

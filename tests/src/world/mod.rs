@@ -92,6 +92,8 @@ pub struct World {
     base: Instant,
     now: Instant,
     wall: SystemTime,
+    /// When it jumped ahead.
+    wall_jumps: Vec<Duration>,
     rng: Rng,
     network: Network,
     queue: Queue,

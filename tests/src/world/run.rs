@@ -170,6 +170,7 @@ impl World {
             config: self.server.config(),
             end: self.time(),
             calm: self.calm,
+            wall_jumps: &self.wall_jumps,
         }
     }
 

@@ -157,7 +157,8 @@ fn silence(
     let owner = (line.bot.0, line.life);
     let congested = congestion.within(owner, since, until);
     // Each time it wakes up it asks for a sign of life first.
-    let probes = PROBE * evidence.sleeps(line.bot.0, since, until);
+    let beat = interval.unwrap_or_default();
+    let probes = PROBE * evidence.sleeps(line.bot.0, since, until, beat);
     let mut allowed = patience + slept + probes + congested + SLACK;
     // From then on it is given all the time again.
     if congestion.was(owner, since, until) {

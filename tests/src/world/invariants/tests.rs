@@ -37,6 +37,7 @@ struct Doctored {
     config: ServerConfig,
     end: Duration,
     calm: Option<Duration>,
+    wall_jumps: Vec<Duration>,
 }
 
 impl Doctored {
@@ -52,6 +53,7 @@ impl Doctored {
             config: ServerConfig::default(),
             end: s(7200),
             calm: None,
+            wall_jumps: Vec::new(),
         }
     }
 
@@ -202,6 +204,7 @@ impl Doctored {
             config: &self.config,
             end: self.end,
             calm: self.calm,
+            wall_jumps: &self.wall_jumps,
         };
         let mut rules: Vec<_> = check(&evidence).iter().map(|broken| broken.rule).collect();
         rules.sort_unstable();

@@ -84,6 +84,53 @@ fn rule_4_a_silent_line_is_left_in_time() {
     }
 }
 
+/// Beats every 20 s, so 40 s of silence are too long, and each probe takes 10 s.
+#[test]
+fn rule_4_each_time_a_host_wakes_up_it_may_ask_once_more() {
+    let beats: Vec<u64> = (0..5).map(|n| 30 + 20 * n).collect();
+    let after = |heard| {
+        let mut it = beating(&beats[..4]);
+        it.line(1).heard = Some((s(10), s(heard)));
+        it
+    };
+    let nap = |from, to| Span {
+        from: s(from),
+        to: Some(s(to)),
+    };
+    // 1 s and 1 s of sleep, two probes: 62 s.
+    for (heard, broken) in [(38, &[][..]), (37, &[4])] {
+        let mut it = after(heard);
+        it.bot().slept.extend([nap(50, 51), nap(60, 61)]);
+        assert_eq!(it.broken(), broken);
+    }
+    // The jump of a clock is seen with the next beat, which may come later.
+    for (at, heard, broken) in [
+        (45, 50, &[][..]),
+        (45, 49, &[4]),
+        (31, 50, &[]),
+        (29, 50, &[4]),
+    ] {
+        let mut it = after(heard);
+        it.wall_jumps.push(s(at));
+        assert_eq!(it.broken(), broken, "{at} {heard}");
+    }
+}
+
+#[test]
+fn rule_4_a_moment_without_room_gives_the_peer_all_the_time_again() {
+    for (at, broken) in [(70, &[][..]), (15, &[4])] {
+        let mut it = beating(&[30, 50, 70, 90]);
+        it.line(1).heard = Some((s(10), s(20)));
+        let life = it.line(1).life;
+        let moment = Span {
+            from: s(at),
+            to: Some(s(at)),
+        };
+        it.bot().congested.push((life, moment));
+        assert_eq!(it.broken(), broken);
+    }
+}
+
 #[test]
 fn rule_4_only_a_final_stop_closes_with_1000() {
     for (code, stop, broken) in [
