@@ -1,5 +1,7 @@
 //! The hot path in pieces: what happens to an event between the websocket and the consumer.
 
+#![allow(dead_code, reason = "each benchmark uses a part of it")]
+
 use std::time::Instant;
 
 use bytes::Bytes;
