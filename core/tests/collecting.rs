@@ -428,7 +428,10 @@ fn everything_that_is_kept_counts() {
     let empty = body(&desk, 0, ["[]"; 3]);
     desk.event("GUILD_MEMBERS_CHUNK", &empty);
     let item = desk.collector.memory() - 3 * "[]".len();
-    desk.event("GUILD_MEMBERS_CHUNK", &empty.replace("index\":0", "index\":1"));
+    desk.event(
+        "GUILD_MEMBERS_CHUNK",
+        &empty.replace("index\":0", "index\":1"),
+    );
     desk.ask(2, by_prefix());
     let full = body(&desk, 1, lists);
     desk.event("GUILD_MEMBERS_CHUNK", &full);
