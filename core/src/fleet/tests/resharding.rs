@@ -392,6 +392,21 @@ fn a_swap_is_over_when_the_old_shards_have_ended_or_are_given_up() {
 }
 
 #[test]
+fn a_new_shard_that_reconnects_does_not_make_a_swap_complete() {
+    let mut world = with(ReShardPolicy::StartThenSwap, 1);
+    world.stubborn = vec![0];
+    ask(&mut world, Some(2));
+    world.pass(Duration::from_secs(6));
+    let shard = shard(1, 2);
+    for report in [ShardReport::Down, ShardReport::Up] {
+        world.tell(FleetInput::Report { shard, report });
+    }
+    assert_eq!(connected(&world), [1], "an old one is still there");
+    world.pass(Duration::from_secs(12));
+    assert_eq!(connected(&world), [1, 2]);
+}
+
+#[test]
 fn the_old_layout_may_complete_while_the_new_one_is_built() {
     let mut world = World::new(ShardPlan::Recommended, limit(1000, 3600, 16), 2);
     world.fleet.config.re_shard = ReShardPolicy::StartThenSwap;
