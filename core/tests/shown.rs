@@ -4,8 +4,8 @@ mod play;
 
 use play::{Play, ready_text, text_frame};
 use shardwright_core::{
-    Action, Command, CommandId, DecodeError, Event, Input, Next, ProxyStep, SentKind, ShardFilter,
-    ShardId, ShardState, Stop, TooLarge,
+    Action, Command, CommandId, DecodeError, DecoderMode, Event, FrameDecoder, GuildMembers, Input,
+    Next, ProxyStep, RawJson, SentKind, ShardFilter, ShardId, ShardState, Stop, TooLarge,
 };
 
 #[test]
@@ -109,6 +109,44 @@ fn every_event_of_a_shard_names_it() {
         },
     );
     assert!(seen >= 6, "{seen}");
+}
+
+#[test]
+fn what_may_be_large_is_shown_by_its_size() {
+    let mut play = Play::up();
+    let conn = play.conn();
+    assert_eq!(format!("{conn:?}"), "conn 1");
+    let payload = r#"{"t":"MESSAGE_CREATE","s":2,"op":0,"d":{"content":"hello"}}"#;
+    let frame = text_frame(payload);
+    play.machine
+        .handle(play.now, Input::Received { conn, frame })
+        .unwrap();
+    let mut shown = loop {
+        match play.machine.poll() {
+            Action::Emit(Event::Dispatch(dispatch)) => break format!("{dispatch:?}"),
+            Action::Wait(_) => panic!("no dispatch"),
+            _ => {}
+        }
+    };
+    for part in ["MESSAGE_CREATE", &format!("bytes: {}", payload.len())] {
+        assert!(shown.contains(part), "{shown}");
+    }
+    let raw: RawJson = serde_json::from_str(r#""hello""#).unwrap();
+    assert_eq!(format!("{raw:?}"), "RawJson(7 bytes)");
+    let members =
+        r#"{"guild":"7","members":["hello",2,3],"presences":["hello"],"not_found":[],"nonces":[]}"#;
+    let members: GuildMembers = serde_json::from_str(members).unwrap();
+    let members = format!("{members:?}");
+    assert!(members.contains("members: 3, presences: 1"), "{members}");
+    let mut decoder = FrameDecoder::new(DecoderMode::Plain, 1000);
+    decoder.push(text_frame(payload));
+    assert_eq!(decoder.advance(), Ok(true));
+    let buffer = format!("{:?}", decoder.lend());
+    assert!(buffer.contains(&payload.len().to_string()), "{buffer}");
+    let decoder = format!("{decoder:?}");
+    assert!(decoder.contains("Plain, limit: 1000"), "{decoder}");
+    shown += &(members + &buffer + &decoder);
+    assert!(!shown.contains("hello"), "{shown}");
 }
 
 #[test]
