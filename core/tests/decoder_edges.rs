@@ -43,6 +43,21 @@ fn what_comes_after_the_end_of_a_stream_is_an_error() {
 }
 
 #[test]
+fn large_pieces_that_wait_for_their_end_never_take_more_room_than_the_cap() {
+    let limit = 1_000_000;
+    let mut decoder = FrameDecoder::new(DecoderMode::ZlibStream, limit);
+    let idle = decoder.memory();
+    for piece in [600_000, 100_000, 300_000] {
+        assert!(
+            feed(&mut decoder, binary(vec![b'x'; piece]))
+                .unwrap()
+                .is_empty()
+        );
+        assert!(decoder.memory() <= idle + limit);
+    }
+}
+
+#[test]
 fn a_header_is_two_bytes_that_rfc_1950_allows() {
     let text = repeated(100);
     let sent = ZlibServer::with_level(0).payload(&text);
