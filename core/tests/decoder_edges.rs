@@ -43,6 +43,19 @@ fn what_comes_after_the_end_of_a_stream_is_an_error() {
 }
 
 #[test]
+fn what_follows_the_end_of_a_stream_is_its_checksum_and_no_more() {
+    let payload = br#"{"op":7}"#;
+    let mut last = stored(payload);
+    last[0] = 1;
+    // The checksum is not looked at, so the marker may stand for it.
+    let whole = [&[0x78, 0x01], &last[..], &MARKER].concat();
+    assert_eq!(feed(&mut zlib(), binary(whole)).unwrap(), [payload]);
+    let longer = [&[0x78, 0x01], &last[..], &[0], &MARKER].concat();
+    let error = feed(&mut zlib(), binary(longer)).unwrap_err();
+    assert!(matches!(error, DecodeError::Corrupt { .. }), "{error}");
+}
+
+#[test]
 fn large_pieces_that_wait_for_their_end_never_take_more_room_than_the_cap() {
     let limit = 1_000_000;
     let mut decoder = FrameDecoder::new(DecoderMode::ZlibStream, limit);
