@@ -295,6 +295,18 @@ mod tests {
     }
 
     #[test]
+    fn it_tells_its_parts() {
+        let custom = Activity::custom("busy");
+        assert_eq!(custom.name(), "Custom Status");
+        assert_eq!(custom.kind(), ActivityKind::Custom);
+        assert_eq!(custom.state_text(), Some("busy"));
+        let chess = Activity::competing("chess");
+        assert_eq!(chess.name(), "chess");
+        assert_eq!(chess.kind(), ActivityKind::Competing);
+        assert_eq!((chess.state_text(), chess.url()), (None, None));
+    }
+
+    #[test]
     fn only_two_sites_stream() {
         for url in [
             "https://twitch.tv/x",

@@ -227,6 +227,7 @@ mod tests {
             address.to_string(),
             "https://discord.com:8443/api/v10?a=1&b=/?"
         );
+        assert_eq!(format!("{address:?}"), format!("{:?}", address.to_string()));
         let bare = parse("http://h").unwrap();
         assert_eq!((bare.port(), bare.path.as_str()), (80, ""));
         assert_eq!(parse("https://h").unwrap().port(), 443);

@@ -230,6 +230,8 @@ mod tests {
                 _ => CloseAction::Resume,
             };
             assert_eq!(CloseCode::new(code).action(), expected, "{code}");
+            let over = matches!(code, 4004 | 4010..=4014);
+            assert_eq!(expected.is_final(), over, "{code}");
         }
         assert_eq!(CloseAction::for_close(None), CloseAction::Resume);
         assert_eq!(

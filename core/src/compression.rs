@@ -114,6 +114,12 @@ mod tests {
         for text in ["", "gzip", "true", "zlib stream"] {
             assert_eq!(text.parse::<Compression>(), Err(ParseCompressionError));
         }
+        let zstd = match cfg!(feature = "zstd") {
+            true => "zstd",
+            false => "zlib",
+        };
+        assert_eq!(Compression::Zstd.supported().name(), zstd);
+        assert_eq!(Compression::Payload.supported(), Compression::Payload);
         assert_eq!(Compression::default().to_string(), "zlib");
         assert_eq!(Compression::Payload.to_string(), "payload");
     }

@@ -276,6 +276,22 @@ mod tests {
     }
 
     #[test]
+    fn each_refusal_says_where_to_look() {
+        for (status, place) in [
+            (400, "the version in the api's base address"),
+            (401, "check the token"),
+            (403, "that the token is this bot's"),
+            (404, "ends in the version, such as /api/v10"),
+            (405, "something else answers there"),
+            (407, "the proxy's user name and password"),
+            (451, "do not repeat it"),
+        ] {
+            let text = fault(status, None, "").to_string();
+            assert!(text.contains(place), "{status}: {text}");
+        }
+    }
+
+    #[test]
     fn server_faults_pass() {
         for status in [408, 500, 502, 503, 520, 599] {
             let fault = fault(status, None, "<html>");
@@ -331,6 +347,12 @@ mod tests {
                 FetchFault::NotAGateway { problem } => assert_eq!(problem, expected),
                 other => panic!("{other:?}"),
             }
+        }
+        match fault(200, None, r#"{"url":"wss://g",}"#) {
+            FetchFault::NotAGateway { problem } => {
+                assert!(problem.starts_with("it is not JSON ("), "{problem}");
+            }
+            other => panic!("{other:?}"),
         }
         for status in [0, 101, 204, 600] {
             let fault = fault(status, None, "");

@@ -275,6 +275,19 @@ mod tests {
     }
 
     #[test]
+    fn another_base_is_kept_as_it_was_given() {
+        let base: ApiBase = "http://[::1]:8080/api".parse().unwrap();
+        assert!(!base.is_tls());
+        assert_eq!(format!("{base:?}"), "ApiBase(http://[::1]:8080/api)");
+        let request = GatewayRequest::new(&base, &Token::new("a.b").unwrap());
+        assert_eq!(request.base(), &base);
+        assert_eq!(
+            format!("{request:?}"),
+            "GatewayRequest(GET http://[::1]:8080/api/gateway/bot)"
+        );
+    }
+
+    #[test]
     fn an_answer_that_repeats_the_token_is_masked() {
         let token = Token::new("sec.ret").unwrap();
         let request = GatewayRequest::new(&ApiBase::default(), &token);

@@ -175,6 +175,8 @@ mod tests {
         for text in ["-1", "1.5", "1e3", r#""+1""#, "null", "true", r#""""#] {
             assert!(serde_json::from_str::<GuildId>(text).is_err(), "{text}");
         }
+        let error = serde_json::from_str::<GuildId>("true").unwrap_err();
+        assert!(error.to_string().contains("a string of digits"), "{error}");
         assert_eq!(id.to_string(), "18446744073709551615");
     }
 }

@@ -408,6 +408,10 @@ mod tests {
             names,
             ["GUILD_MEMBERS", "GUILD_MODERATION", "GUILD_MESSAGES"]
         );
+        set.extend([Intents::GUILDS, Intents::GUILD_MESSAGE_TYPING]);
+        assert_eq!(set.bits(), 518 + 1 + 2048);
+        set -= Intents::GUILD_MEMBERS | Intents::GUILD_INVITES;
+        assert_eq!(set.bits(), 516 + 1 + 2048);
         assert!(Intents::empty().is_empty());
     }
 
@@ -438,6 +442,9 @@ mod tests {
             ("GUILD_CREATE", 1),
             ("VOICE_CHANNEL_STATUS_UPDATE", 1),
             ("THREAD_MEMBERS_UPDATE", 1 + 2),
+            ("GUILD_MEMBER_ADD", 2),
+            ("GUILD_MEMBER_UPDATE", 2),
+            ("GUILD_MEMBER_REMOVE", 2),
             ("GUILD_BAN_ADD", 4),
             ("GUILD_SOUNDBOARD_SOUNDS_UPDATE", 8),
             ("INTEGRATION_DELETE", 16),

@@ -205,6 +205,12 @@ mod tests {
         assert_eq!(suggestion("members"), Some("GUILD_MEMBERS"));
         assert_eq!(suggestion("content"), Some("MESSAGE_CONTENT"));
         assert_eq!(suggestion("everything"), None);
+        // Two letters stand in too many names.
+        assert_eq!(suggestion("ban"), Some("GUILD_BANS"));
+        assert_eq!(suggestion("ba"), None);
+        // Two of eight letters are right to miss, three are not.
+        assert_eq!(suggestion("rivilegex"), Some("privileged"));
+        assert_eq!(suggestion("ivilegex"), None);
         assert_eq!(suggestion("+1"), None);
         assert_eq!(suggestion(&"é".repeat(5000)), None);
         assert_eq!(

@@ -201,6 +201,7 @@ mod tests {
         assert_eq!(back.since(), Some(5));
         assert_eq!(back.activities(), [Activity::watching("tv")]);
         assert!(back.is_afk());
+        assert!(!StatusUpdate::idle(None).is_afk());
         assert_eq!(StatusUpdate::default(), StatusUpdate::online());
     }
 

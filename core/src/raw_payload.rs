@@ -157,6 +157,8 @@ mod tests {
         assert!(sent(&nested(63)).is_ok());
         assert!(matches!(sent(&nested(64)), Err(CommandError::Malformed(_))));
         assert!(sent(&nested(2000)).is_err());
+        let beside = "[[]],".repeat(500) + "{}";
+        assert!(sent(&format!(r#"{{"op":3,"d":[{beside}]}}"#)).is_ok());
         let brackets = format!(r#"{{"op":3,"d":"\"{}"}}"#, "[".repeat(500));
         assert!(sent(&brackets).is_ok());
         let long = |bytes: usize| format!(r#"{{"op":3,"d":"{}"}}"#, "x".repeat(bytes - 15));

@@ -4,7 +4,7 @@ mod desk;
 
 use desk::{Desk, GUILD, ms, secs};
 use shardwright_core::{
-    Command, GuildId, GuildMembersRequest, Input, RequestGuildMembers, RequestMembersError,
+    Command, GuildId, GuildMembersRequest, Input, RequestGuildMembers, RequestMembersError, UserId,
 };
 
 fn by_prefix() -> GuildMembersRequest {
@@ -138,7 +138,12 @@ fn refused_twice_is_an_error() {
 
 #[test]
 fn a_refusal_that_outlasts_the_time_allowed_is_an_error_at_once() {
-    for (retry_after, found) in [("28.9", ms(28_900)), ("1e300", std::time::Duration::MAX)] {
+    for (retry_after, found) in [
+        // At the very end there would be no time for the answer.
+        ("20", secs(20)),
+        ("28.9", ms(28_900)),
+        ("1e300", std::time::Duration::MAX),
+    ] {
         let mut desk = Desk::up();
         desk.ask(1, everyone().time_allowed(secs(20)));
         let nonce = desk.nonce(0);
@@ -168,4 +173,44 @@ fn other_refusals_are_plain_events() {
     assert_eq!((desk.done.len(), desk.asked.len()), (0, 1));
     let refusals = desk.events.iter().filter(|name| *name == "RATE_LIMITED");
     assert_eq!(refusals.count(), 3);
+}
+
+#[test]
+fn a_pause_that_makes_no_sense_is_none() {
+    let mut desk = Desk::up();
+    desk.ask(1, by_prefix());
+    let nonce = desk.nonce(0);
+    desk.event("RATE_LIMITED", &rate_limited(8, "-1", Some(&nonce)));
+    assert_eq!(desk.asked.len(), 2);
+    desk.chunk(1, 0, 1, &[1]);
+    assert_eq!(desk.members_of(1), [1]);
+}
+
+#[test]
+fn a_refused_search_leaves_the_turn_for_whole_lists_alone() {
+    let mut desk = Desk::up();
+    desk.ask(1, by_prefix());
+    let nonce = desk.nonce(0);
+    desk.event("RATE_LIMITED", &rate_limited(8, "20", Some(&nonce)));
+    desk.ask(2, everyone());
+    assert_eq!(desk.asked.len(), 2);
+    assert_eq!(desk.asked[1].1["query"], "");
+}
+
+#[test]
+fn it_is_woken_for_what_is_due_and_for_nothing_else() {
+    let mut desk = Desk::up();
+    desk.ask(1, everyone().time_allowed(secs(50)));
+    desk.ask(2, by_prefix().time_allowed(secs(60)));
+    // Nobody waits for the turn, which comes before.
+    assert_eq!(desk.collector.wake_at(), Some(desk.began + secs(50)));
+
+    // A repetition that is due and finds no room waits for room, not for a time.
+    desk.event("RATE_LIMITED", &rate_limited(8, "5", Some(&desk.nonce(1))));
+    assert_eq!(desk.collector.wake_at(), Some(desk.began + secs(5)));
+    desk.flush = false;
+    let ids = (1..=2_000).map(UserId::new);
+    desk.ask(3, GuildMembersRequest::by_ids(GUILD, ids));
+    desk.pass(secs(5));
+    assert_eq!(desk.collector.wake_at(), Some(desk.began + secs(50)));
 }

@@ -20,14 +20,14 @@ fn ready(intents: Intents) -> (Play, ConnId) {
     let d = format!(
         r#"{{"v":10,"session_id":"A","resume_gateway_url":"ws://r1.example","guilds":{GUILDS}}}"#
     );
-    play.text(conn, &format!(r#"{{"op":0,"s":1,"t":"READY","d":{d}}}"#));
+    play.text(conn, &format!(r#"{{"t":"READY","s":1,"op":0,"d":{d}}}"#));
     (play, conn)
 }
 
 fn guild(play: &mut Play, conn: ConnId, seq: u64, name: &str, d: &str) {
     play.text(
         conn,
-        &format!(r#"{{"op":0,"s":{seq},"t":"{name}","d":{d}}}"#),
+        &format!(r#"{{"t":"{name}","s":{seq},"op":0,"d":{d}}}"#),
     );
 }
 

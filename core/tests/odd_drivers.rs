@@ -4,8 +4,10 @@ mod play;
 
 use std::time::Duration;
 
-use play::{Did, Play, config, secs};
-use shardwright_core::{Input, Phase, ShardLimits, Stop, Wait};
+use play::{Did, Play, config, dispatch_text, secs, text_frame};
+use shardwright_core::{
+    Action, Compression, Frame, Input, Phase, ShardLimits, ShardMachine, Stop, Wait,
+};
 
 #[test]
 fn a_ready_before_the_flush_is_reported_says_that_the_identify_has_left() {
@@ -47,4 +49,35 @@ fn no_time_is_too_long() {
     assert!(matches!(play.machine.wait(), Wait::Until(at) if at > play.now + secs(3600)));
     play.stop(Stop::Keep);
     assert_eq!(play.phase(), Phase::Stopped);
+}
+
+#[test]
+fn a_copy_goes_its_own_way_from_the_same_place() {
+    let mut play = Play::up();
+    let conn = play.conn();
+    let mut copy = play.machine.try_clone().expect("nothing is compressed");
+    let drain = |machine: &mut ShardMachine| {
+        let mut actions = Vec::new();
+        loop {
+            match machine.poll() {
+                Action::Wait(_) => return actions,
+                action => actions.push(format!("{action:?}")),
+            }
+        }
+    };
+    let frame = text_frame(&dispatch_text(2, "MESSAGE_CREATE"));
+    let received = |frame: &Frame| Input::Received {
+        conn,
+        frame: frame.clone(),
+    };
+    copy.handle(play.now, received(&frame)).unwrap();
+    let first = drain(&mut copy);
+    assert!(!first.is_empty());
+    // The original has heard nothing of it, and does the same when it does.
+    play.machine.handle(play.now, received(&frame)).unwrap();
+    assert_eq!(drain(&mut play.machine), first);
+
+    let mut config = config();
+    config.compression = Compression::Zlib;
+    assert!(Play::with(config, None, 1).machine.try_clone().is_none());
 }

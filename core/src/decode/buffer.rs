@@ -94,6 +94,29 @@ mod tests {
     }
 
     #[test]
+    fn a_buffer_grows_when_it_is_full_and_not_before() {
+        let mut buffer = Buffer::default();
+        for capacity in [FIRST_GROWTH, FIRST_GROWTH * 2] {
+            buffer.make_room(1 << 20).unwrap();
+            assert_eq!(buffer.bytes.capacity(), capacity);
+            buffer.bytes.resize(capacity - 1, 0);
+            buffer.make_room(1 << 20).unwrap();
+            assert_eq!(buffer.bytes.capacity(), capacity);
+            buffer.bytes.push(0);
+        }
+    }
+
+    #[test]
+    fn what_comes_after_the_used_part_stays() {
+        let mut buffer = Buffer::default();
+        buffer.bytes.extend(*b"used, unused");
+        buffer.release(6);
+        assert_eq!(buffer.bytes, b"unused");
+        buffer.release(6);
+        assert!(buffer.bytes.is_empty());
+    }
+
+    #[test]
     fn room_stops_one_byte_above_the_limit() {
         let mut buffer = Buffer::default();
         buffer.make_room(9000).unwrap();

@@ -200,6 +200,21 @@ fn opcodes_are_non_negative_integers() {
 }
 
 #[test]
+fn space_around_a_body_is_not_its_own() {
+    for space in [" ", "\n", "\t\r\n"] {
+        for body in [
+            format!("{space}[1]"),
+            format!("[1]{space}"),
+            format!("{space}[1]{space}"),
+        ] {
+            let payload = format!(r#"{{"t":"A","s":1,"op":0,"d":{body}}}"#);
+            let envelope = scan(&payload).unwrap();
+            assert_eq!(data(&payload, &envelope), "[1]", "{payload:?}");
+        }
+    }
+}
+
+#[test]
 fn names_are_unescaped() {
     let payload = r#"{"t":"RE\u0041D\u0059","s":1,"op":0,"d":{}}"#;
     let envelope = scan(payload).unwrap();

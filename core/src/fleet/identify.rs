@@ -493,6 +493,13 @@ mod tests {
         turns.sent(shard(0), now);
         assert!(turns.refresh(&limit(1000), soon).is_empty());
         assert_eq!(turns.remaining(), 999);
+        // Discord says that one has begun already: what was counted in the old one tells nothing of it.
+        let hour = Duration::from_secs(3600);
+        let old = SessionStartLimit::new(1000, 1000, hour, 100);
+        let mut turns = IdentifyTurns::new(&old, false, now);
+        (0..3).for_each(|number| turns.sent(shard(number), now));
+        turns.refresh(&limit(999), soon);
+        assert_eq!(turns.remaining(), 996);
     }
 
     #[test]

@@ -128,6 +128,42 @@ fn an_answer_without_end_is_given_up() {
     let line = [b'x'; 1024];
     let fault = (0..17).find_map(|_| dialogue.handle(&line).err());
     assert_eq!(fault, Some(ProxyFault::TooLong));
+    let answer = |len: usize| {
+        let filler = "x".repeat(len - "HTTP/1.1 200 \r\n\r\n".len());
+        let answer = format!("HTTP/1.1 200 {filler}\r\n\r\n");
+        talk("http://p", "h", answer.as_bytes(), 0).1
+    };
+    assert_eq!(answer(16 * 1024), Ok(16 * 1024));
+    assert_eq!(answer(16 * 1024 + 1), Err(ProxyFault::TooLong));
+}
+
+/// How many bytes it reads at a time, if the proxy says all that is asked for.
+fn reads(text: &str, answers: &[u8]) -> Vec<usize> {
+    let mut dialogue = ProxyDialogue::new(&proxy(text), "a.b", 443).unwrap();
+    let (mut reads, mut at) = (Vec::new(), 0);
+    loop {
+        match dialogue.poll() {
+            ProxyStep::Write(_) => {}
+            ProxyStep::Read(most) => {
+                dialogue.handle(&answers[at..at + most]).unwrap();
+                at += most;
+                reads.push(most);
+            }
+            ProxyStep::Done => return reads,
+        }
+    }
+}
+
+#[test]
+fn as_much_is_read_at_once_as_comes_for_certain() {
+    // The shortest answer ends its lines with a line feed alone.
+    let shortest = b"HTTP/1.1 200\n\n";
+    assert_eq!(reads("http://p", shortest), [shortest.len()]);
+    let four = b"\x05\x00\x05\x00\x00\x01\x7f\x00\x00\x01\x00\x50";
+    // A refusal may end after its code.
+    assert_eq!(reads("socks5://p", four), [2, 2, 2, 6]);
+    let name = b"\x05\x00\x05\x00\x00\x03\x02ab\x00\x50";
+    assert_eq!(reads("socks5://p", name), [2, 2, 2, 1, 4]);
 }
 
 const ASKED: &[u8] = b"\x05\x01\x00\x03\x03a.b\x01\xbb";
@@ -168,11 +204,13 @@ fn socks_without_a_login() {
         (b"\x05\x02", ProxyFault::Garbage),
         (b"\x05\x01", ProxyFault::Garbage),
         (b"HT", ProxyFault::Garbage),
+        (b"\x04\x00", ProxyFault::Garbage),
     ] {
         always("socks5://p", "a.b", answer, greeting, &Err(fault));
     }
-    let odd = b"\x05\x00\x05\x00\x00\x02";
-    always("socks5://p", "a.b", odd, &said, &Err(ProxyFault::Garbage));
+    for odd in [b"\x05\x00\x05\x00\x00\x02", b"\x05\x00\x04\x00\x00\x01"] {
+        always("socks5://p", "a.b", odd, &said, &Err(ProxyFault::Garbage));
+    }
 }
 
 #[test]
@@ -221,6 +259,19 @@ fn addresses_are_read() {
     ] {
         assert_eq!(proxy(text).to_string(), shown, "{text}");
     }
+    for (text, host, port) in [
+        ("http://Proxy", "proxy", 80),
+        ("socks5://u:p@[::1]", "::1", 1080),
+        ("socks5h://1.2.3.4:9", "1.2.3.4", 9),
+    ] {
+        let proxy = proxy(text);
+        assert_eq!((proxy.host(), proxy.port()), (host, port), "{text}");
+    }
+    let mut longest = "http://".to_owned();
+    longest.push_str(&"h".repeat(2048 - longest.len()));
+    assert!(Proxy::parse(&longest).is_ok());
+    longest.push('h');
+    assert_eq!(Proxy::parse(&longest), Err(UrlError::TooLong.into()));
     for (text, error) in [
         ("", ProxyError::Scheme),
         ("proxy:80", ProxyError::Scheme),
@@ -265,6 +316,13 @@ fn nothing_shows_a_login() {
         !shown.contains("s3cret") && !shown.contains("user:"),
         "{shown}"
     );
+    for part in [
+        "Proxy(http://h:80, login redacted)",
+        "done: false",
+        "Write(",
+    ] {
+        assert!(shown.contains(part), "{shown}");
+    }
 }
 
 #[test]
@@ -287,6 +345,7 @@ fn exceptions_are_found() {
         ("0.0.0.0/0", "8.8.8.8"),
         ("2001:db8::1", "2001:db8:0::1"),
         ("[2001:db8::1]:443", "2001:db8::1"),
+        ("[2001:db8::1]", "2001:db8::1"),
         ("2001:db8::/32", "2001:db8:9::9"),
         ("10.0.0.1", "::ffff:10.0.0.1"),
         ("", "localhost"),
@@ -308,6 +367,7 @@ fn exceptions_are_found() {
         ("10.0.0.0/8", "name"),
         ("::/0", "10.0.0.1"),
         ("[::1", "a.b"),
+        ("[2001:db8::1]443", "2001:db8::1"),
         (".0.0.1", "10.0.0.1"),
     ] {
         assert!(!direct(list, host), "{list} {host}");

@@ -315,6 +315,31 @@ fn a_shard_that_ends_before_its_removal_is_neither_stopped_nor_started_again() {
 }
 
 #[test]
+fn why_a_shard_ends_that_is_to_go_does_not_concern_the_others() {
+    let (goes, stays) = (shard(0, 2), shard(1, 2));
+    let invalid = StopReason::Fatal {
+        code: CloseCode::AUTHENTICATION_FAILED,
+    };
+    for why in [StopReason::ReShardRequired, invalid] {
+        let mut world = started(ShardPlan::Total(2), limit(1000, 3600, 16));
+        world.fleet.config.re_shard = ReShardPolicy::StopThenStart;
+        world.story();
+        // It ends after the others have said what their states are, and before it has.
+        world.mute = true;
+        world.tell(remove(1, ShardFilter::from(goes)));
+        let state = session_of(stays);
+        let report = ShardReport::State { state };
+        world.tell(FleetInput::Report {
+            shard: stays,
+            report,
+        });
+        world.tell(stopped(goes, why));
+        assert_eq!(world.states, [(1, vec![ShardState::fresh(goes)])]);
+        assert!(world.story().is_empty() && world.stops().is_empty());
+    }
+}
+
+#[test]
 fn a_shard_whose_driver_vanishes_while_it_is_asked_to_go_is_gone() {
     let mut world = World::new(ShardPlan::Total(2), limit(1000, 3600, 16), 2);
     world.tell(FleetInput::Start);

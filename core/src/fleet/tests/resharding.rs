@@ -322,6 +322,29 @@ fn an_old_shard_whose_driver_vanishes_while_it_makes_way_does_not_come_back() {
 }
 
 #[test]
+fn a_driver_that_vanishes_during_a_swap_and_is_still_needed_comes_back() {
+    let comes_back = |world: &mut World, shard: ShardId| {
+        world.tell(vanished(shard, session_of(shard)));
+        world.pass(Duration::from_secs(2));
+        let start = format!("start {shard}");
+        world.story().iter().any(|what| what.ends_with(&start))
+    };
+    // The old one, as long as the new ones are not there.
+    let mut world = with(ReShardPolicy::StartThenSwap, 1);
+    world.hanging = vec![0, 1];
+    ask(&mut world, Some(2));
+    assert!(comes_back(&mut world, shard(0, 1)));
+    // A new one, while the old one has not ended.
+    let mut world = with(ReShardPolicy::StartThenSwap, 1);
+    world.stubborn = vec![0];
+    ask(&mut world, Some(2));
+    world.pass(Duration::from_secs(6));
+    world.story();
+    assert!(!comes_back(&mut world, shard(0, 1)));
+    assert!(comes_back(&mut world, shard(1, 2)));
+}
+
+#[test]
 fn no_shards_are_added_to_a_layout_that_changes() {
     let mut world = with(ReShardPolicy::StartThenSwap, 2);
     world.hanging = vec![2];
@@ -389,6 +412,21 @@ fn a_swap_is_over_when_the_old_shards_have_ended_or_are_given_up() {
     world.hanging = vec![0, 1, 2];
     ask(&mut world, Some(3));
     assert_eq!(world.done.len(), 2, "it has begun");
+}
+
+#[test]
+fn a_new_shard_that_reconnects_does_not_make_a_swap_complete() {
+    let mut world = with(ReShardPolicy::StartThenSwap, 1);
+    world.stubborn = vec![0];
+    ask(&mut world, Some(2));
+    world.pass(Duration::from_secs(6));
+    let shard = shard(1, 2);
+    for report in [ShardReport::Down, ShardReport::Up] {
+        world.tell(FleetInput::Report { shard, report });
+    }
+    assert_eq!(connected(&world), [1], "an old one is still there");
+    world.pass(Duration::from_secs(12));
+    assert_eq!(connected(&world), [1, 2]);
 }
 
 #[test]

@@ -541,3 +541,24 @@ fn a_question_after_the_end_is_answered_even_if_a_shard_never_ended() {
     let first = world.fleet.poll();
     assert!(matches!(&first, FleetAction::States { states, .. } if states.len() == 1));
 }
+
+#[test]
+fn a_copy_goes_its_own_way_from_the_same_place() {
+    let mut world = started(ShardPlan::Total(2), limit(1000, 3600, 16));
+    let mut copy = world.fleet.try_clone().expect("all is carried out");
+    copy.handle(world.now, FleetInput::Stop(Stop::Keep))
+        .unwrap();
+    assert!(copy.try_clone().is_none(), "each action is handed out once");
+    let mut told = Vec::new();
+    loop {
+        match copy.poll() {
+            FleetAction::Tell { shard, .. } => told.push(shard.number()),
+            FleetAction::Wait(_) => break,
+            _ => {}
+        }
+    }
+    assert_eq!(told, [0, 1]);
+    // The original has heard of no stop.
+    world.pass(Duration::from_secs(60));
+    assert!(world.told.is_empty() && world.stops().is_empty());
+}
