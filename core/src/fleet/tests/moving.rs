@@ -315,10 +315,10 @@ fn a_shard_that_ends_before_its_removal_is_neither_stopped_nor_started_again() {
 }
 
 #[test]
-fn why_a_shard_ends_that_is_to_go_does_not_concern_the_others() {
+fn a_code_that_concerns_a_shard_that_is_to_go_does_not_concern_the_others() {
     let (goes, stays) = (shard(0, 2), shard(1, 2));
     let invalid = StopReason::Fatal {
-        code: CloseCode::AUTHENTICATION_FAILED,
+        code: CloseCode::INVALID_SHARD,
     };
     for why in [StopReason::ReShardRequired, invalid] {
         let mut world = started(ShardPlan::Total(2), limit(1000, 3600, 16));
