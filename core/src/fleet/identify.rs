@@ -76,6 +76,8 @@ pub(super) struct IdentifyTurns {
     identified: BTreeMap<ShardId, VecDeque<Instant>>,
     /// Identifies that may still be on their way.
     latest: VecDeque<Instant>,
+    /// Identifies that count in the next window, or may: they left when this one was over, or just before.
+    early: u32,
 }
 
 impl IdentifyTurns {
@@ -92,6 +94,7 @@ impl IdentifyTurns {
             unused_free_at: None,
             identified: BTreeMap::new(),
             latest: VecDeque::new(),
+            early: 0,
         }
     }
 
@@ -113,7 +116,7 @@ impl IdentifyTurns {
         let resets_at = now + limit.reset_after;
         let same_window = now < self.resets_at && resets_at <= self.resets_at + ON_THE_WAY;
         self.forget_arrived(now);
-        let unseen = u32::try_from(self.latest.len()).unwrap_or(u32::MAX);
+        let unseen = count(&self.latest);
         let least = limit.remaining.saturating_sub(unseen);
         self.remaining = if same_window && self.remaining <= limit.remaining {
             least.max(self.remaining)
@@ -123,6 +126,11 @@ impl IdentifyTurns {
         self.total = limit.total;
         self.resets_at = resets_at;
         self.assumed = false;
+        self.early = count(
+            self.latest
+                .iter()
+                .filter(|at| **at + ON_THE_WAY >= resets_at),
+        );
         let max_concurrency = limit.max_concurrency.max(1);
         if max_concurrency == self.max_concurrency {
             return Vec::new();
@@ -216,6 +224,7 @@ impl IdentifyTurns {
         bucket.forget(shard);
         bucket.free_at = Some(now + BETWEEN);
         self.remaining = self.remaining.saturating_sub(1);
+        self.early += u32::from(now + ON_THE_WAY >= self.resets_at);
         self.forget_arrived(now);
         self.latest.push_back(now);
     }
@@ -290,7 +299,8 @@ impl IdentifyTurns {
     /// The next turn to give, now.
     pub(super) fn grant(&mut self, now: Instant) -> Option<(ShardId, ConnId)> {
         if now >= self.goes_on_at() {
-            self.remaining = self.total.max(1);
+            let early = std::mem::take(&mut self.early);
+            self.remaining = self.total.max(1).saturating_sub(early);
             self.resets_at = now + WINDOW;
             self.assumed = true;
             self.careful = false;
@@ -356,6 +366,10 @@ impl IdentifyTurns {
             .map(|grant| (grant.shard, grant.conn))
             .collect()
     }
+}
+
+fn count<T>(of: impl IntoIterator<Item = T>) -> u32 {
+    u32::try_from(of.into_iter().count()).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
@@ -462,6 +476,27 @@ mod tests {
             turns.sent(zero, at);
         }
         assert_eq!(turns.resets_at(), now + hour + SURELY + WINDOW);
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "an origin for virtual time")]
+    fn what_leaves_around_the_end_of_a_window_counts_in_the_next() {
+        let now = Instant::now();
+        let hour = Duration::from_secs(3600);
+        let zero = ShardId::new(0, 1).unwrap();
+        for (before, left) in [
+            (hour - ON_THE_WAY * 2, 9),
+            (hour - SURELY, 8),
+            (hour + SURELY / 2, 8),
+        ] {
+            let mut turns = IdentifyTurns::new(&SessionStartLimit::new(10, 5, hour, 1), false, now);
+            for at in [before, hour + SURELY * 2] {
+                turns.request(zero, ConnId(1));
+                assert!(turns.grant(now + at).is_some());
+                turns.sent(zero, now + at);
+            }
+            assert_eq!(turns.remaining(), left, "{before:?}");
+        }
     }
 
     #[test]
