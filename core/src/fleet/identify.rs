@@ -305,7 +305,7 @@ impl IdentifyTurns {
             self.assumed = true;
             self.careful = false;
         }
-        if self.all_given() {
+        if self.all_given(now) {
             return None;
         }
         for bucket in self.buckets.values_mut() {
@@ -324,18 +324,23 @@ impl IdentifyTurns {
     }
 
     /// Whether no start is left but for turns that are given and not yet used, which spend one each.
-    fn all_given(&self) -> bool {
+    fn all_given(&self, now: Instant) -> bool {
         let given = self.buckets.values().map(|bucket| bucket.granted.len());
         let given: usize = given.sum();
-        usize::try_from(self.left()).is_ok_and(|left| left <= given)
+        let mut left = self.left();
+        if now >= self.resets_at {
+            // It may be the next window already.
+            left = left.min(self.total.max(1).saturating_sub(self.early));
+        }
+        usize::try_from(left).is_ok_and(|left| left <= given)
     }
 
     /// When to look again: a bucket becomes free, or the budget is reset.
-    pub(super) fn next(&self) -> Option<Instant> {
+    pub(super) fn next(&self, now: Instant) -> Option<Instant> {
         if self.waiting() == 0 {
             return None;
         }
-        if self.all_given() {
+        if self.all_given(now) {
             return Some(self.goes_on_at());
         }
         self.buckets
@@ -434,7 +439,7 @@ mod tests {
             Some((shard(1), ConnId(1)))
         );
         assert_eq!(turns.grant(later), None);
-        assert_eq!(turns.next(), Some(now + WINDOW + SURELY));
+        assert_eq!(turns.next(later), Some(now + WINDOW + SURELY));
     }
 
     #[test]
@@ -450,7 +455,7 @@ mod tests {
         }
         assert_eq!(turns.grant(now), Some((shard(4), ConnId(1))));
         turns.sent(shard(4), now);
-        assert_eq!(turns.next(), Some(now + BETWEEN));
+        assert_eq!(turns.next(now), Some(now + BETWEEN));
         assert_eq!(turns.grant(now + BETWEEN), Some((shard(9), ConnId(1))));
     }
 
