@@ -376,7 +376,8 @@ impl Play {
                         self.gate.push((shard, conn));
                     }
                     FleetAction::LeaveGate { shard, conn } => {
-                        self.gate.retain(|at| *at != (shard, conn))
+                        self.gate.retain(|at| *at != (shard, conn));
+                        self.turns.called_back(shard, conn, &mut self.lives);
                     }
                     FleetAction::PrepareSwap => {
                         assert!(!std::mem::replace(&mut self.swapping, true))

@@ -98,6 +98,16 @@ impl Turns {
         }
     }
 
+    /// A turn is given no longer: its shard waits again, if it still wants it.
+    pub(super) fn called_back(&self, shard: ShardId, conn: ConnId, lives: &mut Lives) {
+        if let Some(life) = lives.running(shard)
+            && life.turn == Turn::AtGate
+            && life.conn() == conn
+        {
+            life.turn = Turn::Wanted;
+        }
+    }
+
     /// An Identify has left.
     pub(super) fn sent(&mut self, shard: ShardId, now: Instant) {
         self.sent.push((shard, now));
