@@ -210,3 +210,17 @@ pub enum RequestMembersError {
         limit: usize,
     },
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_emptied_members_only_their_number_is_left() {
+        let text = r#"{"guild":"7","members":[{"user":1},{"user":2}],"presences":[{"user":1}],"not_found":["3"],"nonces":[]}"#;
+        let mut members: GuildMembers = serde_json::from_str(text).unwrap();
+        members.empty_all();
+        let left = r#"{"guild":"7","members":[null,null],"presences":[null],"not_found":["3"],"nonces":[]}"#;
+        assert_eq!(serde_json::to_string(&members).unwrap(), left);
+    }
+}
