@@ -5,8 +5,10 @@
 //! large buffer that exists only while the line fills the small one, and only for so many lines at a time.
 
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::task::Poll;
+
+use crate::permit::Permit;
 
 /// What is read at once from a busy line.
 const AHEAD: usize = 16 * 1024;
@@ -20,31 +22,11 @@ const BUSY: usize = 4 * 1024;
 /// A buffer smaller than this says nothing when it is full.
 const SMALL: usize = 1024;
 
-/// So many lines of a process may read ahead at a time. When a thousand shards start together, each is busy,
-/// and what they all held at once would never be given back by most allocators.
+/// So many lines of a process may read ahead at a time.
 const MOST_AHEAD: usize = 32;
 
 /// How many do.
 static AHEAD_NOW: AtomicUsize = AtomicUsize::new(0);
-
-/// The right to read ahead, counted here.
-#[derive(Debug)]
-struct Permit(&'static AtomicUsize);
-
-impl Permit {
-    fn take(all: &'static AtomicUsize) -> Option<Self> {
-        let more = |count| (count < MOST_AHEAD).then_some(count + 1);
-        let taken = all.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
-        // Not made and dropped if there is none.
-        taken.is_ok().then(|| Self(all))
-    }
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
 
 /// A byte stream under a websocket.
 #[derive(Debug)]
@@ -103,7 +85,7 @@ impl<S> Bursts<S> {
     ) -> Poll<io::Result<usize>> {
         if self.from == self.until {
             if self.busy && self.permit.is_none() {
-                self.permit = Permit::take(self.permits);
+                self.permit = Permit::take(self.permits, MOST_AHEAD);
             }
             if !self.busy || self.permit.is_none() {
                 let result = read(&mut self.stream, into);
@@ -173,6 +155,7 @@ impl<S: io::Write> io::Write for Bursts<S> {
 mod tests {
     use std::collections::VecDeque;
     use std::io::Read;
+    use std::sync::atomic::Ordering;
 
     use super::*;
 

@@ -67,6 +67,8 @@ pub(crate) struct Delivery {
     room: Room,
     /// Something was put into the mailbox, and its consumer has not been told.
     unannounced: bool,
+    /// Memory that nothing is in is kept: more will be in it soon.
+    keep: bool,
 }
 
 /// So many events at most wait to be put into the mailbox.
@@ -120,6 +122,7 @@ impl Delivery {
             bytes: 0,
             room: Room::default(),
             unannounced: false,
+            keep: false,
         }
     }
 
@@ -154,17 +157,26 @@ impl Delivery {
             return false;
         }
         self.unannounced = true;
-        self.room = self.mailboxes.push_all(self.slot, self.brought.drain(..));
+        self.room = self
+            .mailboxes
+            .push_all(self.slot, self.brought.drain(..), self.keep);
         self.room.pause
     }
 
     /// Hands over what a turn has brought, and wakes the consumer if there is news for it.
     pub(crate) fn announce(&mut self) {
         self.hand_over();
-        self.brought = Vec::new();
+        if !self.keep {
+            self.brought = Vec::new();
+        }
         if std::mem::take(&mut self.unannounced) {
             self.mailboxes.announce();
         }
+    }
+
+    /// Whether memory that nothing is in shall be kept.
+    pub(crate) fn keep(&mut self, keep: bool) {
+        self.keep = keep;
     }
 
     pub(crate) fn begin_turn(&mut self) {

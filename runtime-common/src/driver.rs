@@ -15,6 +15,7 @@ use tungstenite::protocol::frame::coding::{Data, OpCode};
 use tungstenite::{Bytes, Error, Message};
 
 use crate::dial::READ_BUFFER;
+use crate::keeping::Keeping;
 use crate::{Network, Seat, Target, Turn, Wire, fault, io_fault};
 
 /// After a failed write, how long what has arrived is still read before the connection is given up.
@@ -66,6 +67,7 @@ pub struct Driver<S> {
     most: usize,
     /// Turns in a row in which others were let go first.
     passes: u32,
+    keeping: Keeping,
 }
 
 impl<S: Socket> Driver<S> {
@@ -91,6 +93,7 @@ impl<S: Socket> Driver<S> {
             begun: false,
             most,
             passes: 0,
+            keeping: Keeping::default(),
         }
     }
 
@@ -98,7 +101,7 @@ impl<S: Socket> Driver<S> {
     pub fn turn(&mut self, cx: &mut Context<'_>) -> Turn<()> {
         self.seat.begin_turn();
         let turn = self.work(cx);
-        self.seat.end_turn();
+        self.seat.end_turn(self.keeping.keeps());
         turn
     }
 
@@ -133,7 +136,7 @@ impl<S: Socket> Driver<S> {
                     self.seat.handle(input, &mut self.wire);
                 }
                 Poll::Pending => {
-                    self.rest();
+                    self.rest(taken > 0);
                     return self.wait();
                 }
             }
@@ -142,6 +145,7 @@ impl<S: Socket> Driver<S> {
                 || bytes.max(self.seat.brought()) >= self.most * LARGEST_MEAN
                 || self.seat.is_in_a_crowd()
             {
+                self.keeping.turn(true, self.seat.now());
                 cx.waker().wake_by_ref();
                 return self.wait();
             }
@@ -151,7 +155,11 @@ impl<S: Socket> Driver<S> {
 
 impl<S: Socket> Driver<S> {
     /// Nothing more has come: most shards are at rest most of the time, and hold no buffers then.
-    fn rest(&mut self) {
+    fn rest(&mut self, had_messages: bool) {
+        self.keeping.turn(had_messages, self.seat.now());
+        if self.keeping.keeps() {
+            return;
+        }
         if let Some(line) = &mut self.wire.line {
             line.large = None;
             line.socket.rest();
@@ -165,7 +173,7 @@ impl<S> Driver<S> {
             return Turn::Done(());
         }
         let wake_at = self.seat.wake_at().into_iter().chain(self.wire.wake_at());
-        Turn::Wait(wake_at.min())
+        Turn::Wait(wake_at.chain(self.keeping.wake_at()).min())
     }
 }
 

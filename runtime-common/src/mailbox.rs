@@ -55,6 +55,8 @@ struct Item {
 struct Mailbox {
     shard: ShardId,
     items: VecDeque<Item>,
+    /// Its room is kept when it is empty: more will be in it soon.
+    keep: bool,
     bytes: usize,
     dropped: u64,
     /// Full, and not yet down to half.
@@ -85,6 +87,7 @@ impl Mailbox {
         Self {
             shard,
             items: VecDeque::new(),
+            keep: false,
             bytes: 0,
             dropped: 0,
             full: false,
@@ -235,13 +238,15 @@ impl Mailboxes {
         &self,
         slot: Slot,
         events: impl ExactSizeIterator<Item = Event<'static>>,
+        keep: bool,
     ) -> Room {
         let mut state = self.lock();
         let mut room = Room::default();
-        if let Some(mailbox) = state.at(slot.0)
-            && mailbox.items.capacity() == 0
-        {
-            mailbox.items.reserve(events.len());
+        if let Some(mailbox) = state.at(slot.0) {
+            mailbox.keep = keep;
+            if mailbox.items.capacity() == 0 {
+                mailbox.items.reserve(events.len());
+            }
         }
         for event in events {
             room.pause |= self.put(&mut state, slot, event);
@@ -547,7 +552,9 @@ impl State {
         self.bytes -= item.size;
         if mailbox.items.is_empty() {
             // A shard at rest holds no room for events.
-            mailbox.items = VecDeque::new();
+            if !mailbox.keep {
+                mailbox.items = VecDeque::new();
+            }
             self.free_if_over(turn);
         } else {
             self.turns.push_back(turn);

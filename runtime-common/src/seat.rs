@@ -170,10 +170,20 @@ impl Seat {
         self.delivery.begin_turn();
     }
 
-    /// A turn ends: the consumer is told of what it has brought, and memory that nothing is in is given back.
-    pub fn end_turn(&mut self) {
+    /// A turn ends: the consumer is told of what it has brought, and memory that nothing is in is given back,
+    /// unless it shall be kept.
+    pub fn end_turn(&mut self, keep: bool) {
+        self.delivery.keep(keep);
         self.delivery.announce();
-        self.machine.rest();
+        if !keep {
+            self.machine.rest();
+        }
+    }
+
+    /// What time it was when the clock was read last.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        self.clock.now
     }
 
     /// How many bytes of events this turn has brought the consumer.
