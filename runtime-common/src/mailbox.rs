@@ -411,12 +411,13 @@ impl Mailboxes {
         Poll::Pending
     }
 
-    /// Who waits for room in this box, if there is room again: half of it.
+    /// Who waits for room in this box, if there is room again: half of it, and if all together hold too much,
+    /// all of it. Else a shard might wait for what is withdrawn, which nobody takes.
     fn producer_with_room(&self, state: &mut State, index: usize) -> Option<Waker> {
         let all_full = state.full;
         let mailbox = state.at(index)?;
-        let room =
-            !all_full && mailbox.items.len() <= self.events / 2 && mailbox.bytes <= self.bytes / 2;
+        let half = mailbox.items.len() <= self.events / 2 && mailbox.bytes <= self.bytes / 2;
+        let room = mailbox.items.is_empty() || (half && !all_full);
         if !mailbox.full || !room {
             return None;
         }

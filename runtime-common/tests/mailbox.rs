@@ -602,3 +602,28 @@ fn all_together_hold_only_so_much_and_who_has_nothing_there_is_not_held_up() {
     assert_eq!(bell.rung(), 2, "24 MB are left: both are told");
     assert!(has_room(&boxes, slots[0], &waker) && has_room(&boxes, slots[2], &waker));
 }
+
+#[test]
+fn who_has_nothing_there_any_more_reads_on_whatever_the_others_hold() {
+    let megabyte = 1024 * 1024;
+    let boxes = Mailboxes::new(100, 1 << 40, Overflow::Pause, Acknowledge::OnNext);
+    let (noisy, quiet) = (add(&boxes, 0), add(&boxes, 1));
+    for _ in 0..2 {
+        for event in large(0, 40 * megabyte) {
+            boxes.push(noisy, event);
+        }
+    }
+    for event in large(1, 10) {
+        assert!(boxes.push(quiet, event), "80 MB");
+    }
+    let bell = Arc::new(Bell::default());
+    let waker = Waker::from(Arc::clone(&bell));
+    assert!(!has_room(&boxes, quiet, &waker));
+    let order: Vec<_> = (0..4).map(|_| taken(&boxes)).collect();
+    assert_eq!(order, [(0, 1), (1, 1), (0, 2), (1, 2)]);
+    assert_eq!(bell.rung(), 1, "40 MB are left, none of them its own");
+    // Nobody takes what is withdrawn: it could never be what another waits for.
+    boxes.withdraw(noisy);
+    assert!(is_empty(&boxes));
+    assert!(has_room(&boxes, quiet, &waker));
+}
