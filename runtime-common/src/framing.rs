@@ -123,11 +123,12 @@ impl Framing {
     /// # Errors
     /// If the connection is broken.
     pub fn flush<S: Read + Write>(&mut self, stream: &mut S) -> Poll<Result<(), Error>> {
-        // At rest nothing is to be sent.
-        let Some(context) = &mut self.context else {
-            return Poll::Ready(stream.flush().map_err(Error::Io));
+        let flushed = match &mut self.context {
+            Some(context) => context.flush(stream),
+            // At rest the library has nothing to send; the stream itself may.
+            None => stream.flush().map_err(Error::Io),
         };
-        match context.flush(stream) {
+        match flushed {
             Err(error) if would_block(&error) => Poll::Pending,
             other => Poll::Ready(other),
         }
@@ -220,7 +221,10 @@ mod tests {
         }
 
         fn flush(&mut self) -> io::Result<()> {
-            Ok(())
+            match self.blocked {
+                true => Err(ErrorKind::WouldBlock.into()),
+                false => Ok(()),
+            }
         }
     }
 
@@ -328,6 +332,17 @@ mod tests {
         framing.rest(&mut line);
         assert_eq!(line.written.len(), 7);
         assert!(framing.context.is_none());
+    }
+
+    /// What goes past the library, over TLS for example, may still be under way.
+    #[test]
+    fn at_rest_too_a_stream_that_cannot_be_flushed_yet_is_waited_for() {
+        let mut line = line(Vec::new(), 1);
+        let mut framing = Framing::new(Vec::new(), config());
+        line.blocked = true;
+        assert!(framing.flush(&mut line).is_pending());
+        line.blocked = false;
+        assert!(matches!(framing.flush(&mut line), Poll::Ready(Ok(()))));
     }
 
     #[test]
