@@ -44,7 +44,7 @@ pub struct Options {
     /// How many events wait for the consumer, a shard: 4,096.
     pub mailbox_events: usize,
     /// How many bytes of them, a shard: 16 MiB. Once 64 MiB wait on all shards together, each is paused that has
-    /// brought anything, until half of it is taken.
+    /// brought anything, until half of it all is taken, or all that is its own.
     pub mailbox_bytes: usize,
     /// Whom connections trust: Mozilla's roots.
     pub tls: TlsOptions,
