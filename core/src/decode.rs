@@ -219,10 +219,7 @@ impl FrameDecoder {
             self.current = Current::Inflated(range);
             return Ok(true);
         }
-        if self.found > 0 {
-            self.output.release(self.found);
-            self.found = 0;
-        }
+        self.release();
         while let Some(frame) = self.pop() {
             if self.poisoned {
                 self.next = None;
@@ -244,6 +241,26 @@ impl FrameDecoder {
             }
         }
         Ok(false)
+    }
+
+    /// Leaves the current payload if it was the last: what [`advance`](Self::advance) does then, which need not
+    /// be called any more. False if there may be more.
+    #[inline]
+    pub(crate) fn finish(&mut self) -> bool {
+        if self.next.is_some() || !self.ready.is_empty() {
+            return false;
+        }
+        self.current = Current::Nowhere;
+        self.release();
+        true
+    }
+
+    #[inline]
+    fn release(&mut self) {
+        if self.found > 0 {
+            self.output.release(self.found);
+            self.found = 0;
+        }
     }
 
     /// The current payload: empty before the first and after the last one, and once

@@ -98,6 +98,14 @@ impl<'m> Dispatch<'m> {
     #[must_use]
     #[inline]
     pub fn into_owned(self) -> Dispatch<'static> {
+        self.into_owned_with(Bytes::copy_from_slice)
+    }
+
+    /// The same, with a way of one's own to copy what is below 64 KiB: many events into one allocation, for
+    /// example, which then lives as long as any of them.
+    #[must_use]
+    #[inline]
+    pub fn into_owned_with(self, copy: impl FnOnce(&[u8]) -> Bytes) -> Dispatch<'static> {
         let Self {
             id,
             name,
@@ -117,13 +125,26 @@ impl<'m> Dispatch<'m> {
                 (data, Name::Unescaped(name), 0..length)
             }
         };
-        let bytes: Bytes = payload.into_bytes(keep);
+        let bytes: Bytes = payload.into_bytes_with(keep, copy);
         Dispatch {
             id,
             name,
             data,
             size,
             payload: PayloadBuf::from(bytes),
+        }
+    }
+}
+
+impl Dispatch<'_> {
+    /// Copies it into an allocation of its own, whatever it shares one with: worth it for a small event that is
+    /// kept for long.
+    #[must_use]
+    pub fn compact(self) -> Dispatch<'static> {
+        let owned = self.into_owned();
+        Dispatch {
+            payload: PayloadBuf::from(Bytes::copy_from_slice(owned.payload.as_bytes())),
+            ..owned
         }
     }
 }

@@ -106,12 +106,7 @@ impl Usual {
         const NAME_AT: usize = br#"{"t":""#.len();
         let (mut rest, name) = match payload.strip_prefix(br#"{"t":""#) {
             Some(rest) => {
-                let mut len = 0;
-                while let Some(byte) = rest.get(len)
-                    && IN_NAMES[usize::from(*byte)]
-                {
-                    len += 1;
-                }
+                let len = plain(rest);
                 if len == 0 || len > 64 {
                     return None;
                 }
@@ -172,20 +167,61 @@ impl Usual {
     }
 }
 
-/// The letters event names are made of.
-const IN_NAMES: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        table[byte] = matches!(byte as u8, b'A'..=b'Z' | b'0'..=b'9' | b'_');
-        byte += 1;
+/// A byte in all eight places of a word.
+const fn eight(byte: u8) -> u64 {
+    u64::from_le_bytes([byte; 8])
+}
+
+/// How many bytes at the front are plain text: ASCII that stands for itself in a JSON string.
+#[inline]
+fn plain(text: &[u8]) -> usize {
+    // Eight at a time. What is subtracted borrows from bytes further on only, and only where one is found, so
+    // the first that is found is right.
+    let holds_zero = |word: u64| word.wrapping_sub(eight(1)) & !word;
+    let mut len = 0;
+    while let Some((word, _)) = text.get(len..).and_then(<[u8]>::split_first_chunk) {
+        let word = u64::from_le_bytes(*word);
+        let quote = holds_zero(word ^ eight(b'"'));
+        let backslash = holds_zero(word ^ eight(b'\\'));
+        let control = word.wrapping_sub(eight(b' ')) & !word;
+        let found = (quote | backslash | control | word) & eight(0x80);
+        if found != 0 {
+            return len + found.trailing_zeros() as usize / 8;
+        }
+        len += 8;
     }
-    table
-};
+    let rest = text.get(len..).unwrap_or_default();
+    let is_plain = |byte: &&u8| matches!(byte, b' '..=0x7f) && !matches!(byte, b'"' | b'\\');
+    len + rest.iter().take_while(is_plain).count()
+}
 
 /// Takes a number in plain digits off the front, if it is one that always fits.
 #[inline]
 fn digits(rest: &mut &[u8]) -> Option<u64> {
+    let Some((word, _)) = rest.split_first_chunk() else {
+        return digits_one_by_one(rest);
+    };
+    // Eight at a time: which are digits, then pairs, fours and eights of them.
+    let word = u64::from_le_bytes(*word);
+    let high = |word: u64| (word & eight(0xf0)) ^ eight(b'0');
+    let others = high(word) | high(word.wrapping_add(eight(6)));
+    let len = others.trailing_zeros() / 8;
+    if len == 0 || (len > 1 && word as u8 == b'0') {
+        return None;
+    }
+    if len == 8 {
+        return digits_one_by_one(rest);
+    }
+    let ones = (word << (64 - 8 * len)) & eight(0x0f);
+    let pairs = (ones.wrapping_mul(10 << 8 | 1) >> 8) & 0x00ff_00ff_00ff_00ff;
+    let fours = (pairs.wrapping_mul(100 << 16 | 1) >> 16) & 0x0000_ffff_0000_ffff;
+    let number = fours.wrapping_mul(10_000 << 32 | 1) >> 32;
+    *rest = rest.get(len as usize..)?;
+    Some(number)
+}
+
+#[cold]
+fn digits_one_by_one(rest: &mut &[u8]) -> Option<u64> {
     const ALWAYS_FIT: usize = 19;
     let mut number = 0u64;
     let mut len = 0;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -210,8 +211,15 @@ impl Event<'_> {
     #[must_use]
     #[inline]
     pub fn into_owned(self) -> Event<'static> {
+        self.into_owned_with(Bytes::copy_from_slice)
+    }
+
+    /// The same, with a way of one's own to copy small payloads: see [`Dispatch::into_owned_with`].
+    #[must_use]
+    #[inline]
+    pub fn into_owned_with(self, copy: impl FnOnce(&[u8]) -> Bytes) -> Event<'static> {
         match self {
-            Self::Dispatch(dispatch) => Event::Dispatch(dispatch.into_owned()),
+            Self::Dispatch(dispatch) => Event::Dispatch(dispatch.into_owned_with(copy)),
             Self::Connecting { shard, conn, url } => Event::Connecting { shard, conn, url },
             Self::Hello {
                 shard,

@@ -191,7 +191,7 @@ impl ShardMachine {
     pub fn poll(&mut self) -> Action<'_> {
         while self.protocol.out.is_empty() {
             let listens = |conn| self.protocol.listens_to(conn);
-            if !self.more || !self.decoding.is_some_and(listens) {
+            if !self.more || !self.decoding.is_some_and(listens) || self.decoder.finish() {
                 self.more = false;
                 self.drained = true;
                 return Action::Wait(self.protocol.wait());

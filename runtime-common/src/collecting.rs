@@ -59,7 +59,16 @@ impl Collecting {
     }
 
     /// Looks at an action of the machine. True if it is for nobody else.
+    #[inline]
     pub(crate) fn look_at(&mut self, action: &Action<'_>) -> bool {
+        let nobody_asks = self.collector.pending() == 0 && self.wanted.is_all();
+        if nobody_asks && matches!(action, Action::Emit(_) | Action::Wait(_)) {
+            return false;
+        }
+        self.look_closely(action)
+    }
+
+    fn look_closely(&mut self, action: &Action<'_>) -> bool {
         match action {
             Action::Emit(event) => {
                 if self.collector.pending() > 0 {

@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 
 use shardwright_core::{Event, EventId, ShardId};
 
+use crate::bodies::Bodies;
 use crate::mailbox::{Room, size_of};
 use crate::{Mailboxes, Slot};
 
@@ -61,6 +62,7 @@ pub(crate) struct Delivery {
     /// What a turn has brought so far: the mailbox is shared by all shards and their consumer, and is locked
     /// once for many events.
     brought: Vec<Event<'static>>,
+    bodies: Bodies,
     /// How large all was that this turn has brought.
     bytes: usize,
     /// What the mailbox has room for, at least, beyond that.
@@ -119,6 +121,7 @@ impl Delivery {
             slot,
             spot,
             brought: Vec::new(),
+            bodies: Bodies::default(),
             bytes: 0,
             room: Room::default(),
             unannounced: false,
@@ -129,7 +132,7 @@ impl Delivery {
     /// Hands an event over. True if reading shall pause.
     pub(crate) fn deliver(&mut self, event: Event<'_>) -> bool {
         let Some(spot) = &mut self.spot else {
-            let event = event.into_owned();
+            let event = event.into_owned_with(|body| self.bodies.copy(body));
             let size = size_of(&event);
             self.bytes += size;
             self.room.events = self.room.events.saturating_sub(1);
@@ -177,10 +180,12 @@ impl Delivery {
     /// Whether memory that nothing is in shall be kept.
     pub(crate) fn keep(&mut self, keep: bool) {
         self.keep = keep;
+        self.bodies.keep(keep);
     }
 
     pub(crate) fn begin_turn(&mut self) {
         self.bytes = 0;
+        self.bodies.begin_turn();
     }
 
     pub(crate) fn bytes(&self) -> usize {

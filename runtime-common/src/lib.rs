@@ -6,6 +6,7 @@
 //! gives turns to what is here: to the [`Owner`] of [`prepare`], and to a [`Driver`] for each [`Seat`] that it
 //! hands out.
 
+mod bodies;
 mod bot;
 mod bursts;
 mod collecting;

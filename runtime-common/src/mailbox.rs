@@ -16,12 +16,14 @@ use crate::swap::{Muted, Swap, Verdict};
 
 mod acks;
 mod aside;
+mod hand;
 mod in_place;
 mod layouts;
 
 pub use acks::AcknowledgeError;
 
 use aside::Aside;
+use hand::Hand;
 
 /// What happens when the consumer is too slow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -144,6 +146,7 @@ struct Hints {
 #[derive(Clone)]
 pub struct Mailboxes {
     state: Arc<Mutex<State>>,
+    hand: Arc<Mutex<Hand>>,
     hints: Arc<Hints>,
     events: usize,
     bytes: usize,
@@ -188,6 +191,7 @@ impl Mailboxes {
     pub fn new(events: usize, bytes: usize, overflow: Overflow, acknowledge: Acknowledge) -> Self {
         Self {
             state: Arc::default(),
+            hand: Arc::default(),
             hints: Arc::default(),
             events: events.max(1),
             bytes,
@@ -218,7 +222,7 @@ impl Mailboxes {
 
     /// The shard is gone. What is in its mailbox is still delivered; nothing more is put in.
     pub fn retire(&self, slot: Slot) {
-        let mut state = self.lock();
+        let mut state = self.settled();
         if let Some(mailbox) = state.at(slot.0) {
             mailbox.retired = true;
         }
@@ -248,9 +252,20 @@ impl Mailboxes {
                 mailbox.items.reserve(events.len());
             }
         }
+        let mut is_plain = false;
         for event in events {
-            room.pause |= self.put(&mut state, slot, event);
+            match &event {
+                Event::Dispatch(_) if is_plain => {
+                    let size = size_of(&event);
+                    state.put(slot.0, event, size);
+                }
+                _ => {
+                    room.pause |= self.put(&mut state, slot, event);
+                    is_plain = self.overflow == Overflow::Pause && state.is_plain(slot.0);
+                }
+            }
         }
+        room.pause |= self.see_if_full(&mut state, slot);
         if let Some(mailbox) = state.at(slot.0) {
             room.events = self.events.saturating_sub(mailbox.items.len());
             room.bytes = self.bytes.saturating_sub(mailbox.bytes);
@@ -320,6 +335,11 @@ impl Mailboxes {
             _ => {}
         }
         state.put(slot.0, event, size);
+        self.see_if_full(state, slot)
+    }
+
+    /// Whether a mailbox has had enough. True if reading shall pause.
+    fn see_if_full(&self, state: &mut State, slot: Slot) -> bool {
         let mut pause = false;
         state.full |= state.bytes >= ALL_BYTES && self.overflow == Overflow::Pause;
         let all_full = state.full;
@@ -378,7 +398,16 @@ impl Mailboxes {
 
     /// The next event; `None` after the last. Asking says that the one before has been handled.
     pub fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<Event<'static>>> {
+        let mut hand = self.hand();
+        match hand.next(self.acknowledge) {
+            Some(event) => Poll::Ready(Some(event)),
+            None => self.poll_boxes(&mut hand, cx),
+        }
+    }
+
+    fn poll_boxes(&self, hand: &mut Hand, cx: &mut Context<'_>) -> Poll<Option<Event<'static>>> {
         let mut state = self.lock();
+        hand.settle(&mut state);
         if self.acknowledge == Acknowledge::OnNext {
             state.set_handled();
         }
@@ -388,15 +417,15 @@ impl Mailboxes {
         if let Some(event) = state.next_of_bot() {
             return Poll::Ready(Some(event));
         }
-        if let Some((turn, event)) = state.next_of_shards() {
-            if let Event::Dispatch(dispatch) = &event
-                && let Some(mailbox) = state.at(turn)
-            {
-                mailbox.given = Some(dispatch.id());
-                state.in_hand = Some(turn);
-            }
+        let turn = state.turns.front().copied();
+        if let Some(turn) = turn
+            && let Some(event) = self.begin_turn(hand, &mut state)
+        {
             let producer = self.producer_with_room(&mut state, turn);
-            let others = self.producers_with_room(&mut state);
+            let others = match state.full {
+                true => self.producers_with_room(&mut state),
+                false => Vec::new(),
+            };
             self.see_the_crowd(&state);
             drop(state);
             wake(producer);
@@ -447,7 +476,7 @@ impl Mailboxes {
 
     /// Nobody will take events any more: what is there and what comes is thrown away.
     pub fn abandon(&self) {
-        let mut state = self.lock();
+        let mut state = self.settled();
         state.abandoned = true;
         state.turns.clear();
         let bot = std::mem::take(&mut state.bot);
@@ -470,6 +499,19 @@ impl Mailboxes {
 impl State {
     fn at(&mut self, index: usize) -> Option<&mut Mailbox> {
         self.boxes.get_mut(index)?.as_mut()
+    }
+
+    /// Whether a dispatch to this box is simply put in.
+    fn is_plain(&self, index: usize) -> bool {
+        let Some(Some(mailbox)) = self.boxes.get(index) else {
+            return false;
+        };
+        !self.abandoned
+            && !self.ended
+            && !mailbox.silenced
+            && mailbox.muted.is_none()
+            && mailbox.aside.is_none()
+            && matches!(self.swap, Swap::None)
     }
 
     /// A box whose shard is gone and that is empty makes place for another.
@@ -542,25 +584,6 @@ impl State {
             return None;
         }
         self.bot.pop_front().map(|(event, _)| event)
-    }
-
-    /// The next event of the shard whose turn it is.
-    fn next_of_shards(&mut self) -> Option<(usize, Event<'static>)> {
-        let turn = self.turns.pop_front()?;
-        let mailbox = self.boxes.get_mut(turn)?.as_mut()?;
-        let item = mailbox.items.pop_front()?;
-        mailbox.bytes -= item.size;
-        self.bytes -= item.size;
-        if mailbox.items.is_empty() {
-            // A shard at rest holds no room for events.
-            if !mailbox.keep {
-                mailbox.items = VecDeque::new();
-            }
-            self.free_if_over(turn);
-        } else {
-            self.turns.push_back(turn);
-        }
-        Some((turn, item.event))
     }
 }
 

@@ -627,3 +627,95 @@ fn who_has_nothing_there_any_more_reads_on_whatever_the_others_hold() {
     assert!(is_empty(&boxes));
     assert!(has_room(&boxes, quiet, &waker));
 }
+
+/// What an event is, to be compared.
+fn shown(event: &Event<'_>) -> String {
+    match event {
+        Event::Dispatch(event) => format!("{:?}", event.id()),
+        other => format!("{other:?}"),
+    }
+}
+
+/// A number below `below`, of a sequence that is the same each time.
+fn draw(state: &mut u64, below: u64) -> u64 {
+    *state = state
+        .wrapping_mul(6_364_136_223_846_793_005)
+        .wrapping_add(1_442_695_040_888_963_407);
+    (*state >> 33) % below
+}
+
+/// With large limits the consumer takes several events at a time, with small ones each alone. Nobody may be
+/// able to tell.
+#[test]
+fn what_the_consumer_has_at_hand_is_still_in_its_mailbox_for_all_others() {
+    let all = sessions(0, &[400, 400, 400]);
+    assert_eq!(all.len(), 1202);
+    for seed in 0..200 {
+        let mut state = seed;
+        let limits = [4096, 63];
+        let boxes = limits.map(|limit| new(limit, Overflow::Pause));
+        let slots = boxes.each_ref().map(|boxes| add(boxes, 0));
+        let mut streams = [(); 2].map(|()| sessions(0, &[400, 400, 400]).into_iter());
+        let mut waiting = 0_u32;
+        for step in 0..400 {
+            let op = draw(&mut state, 40);
+            let more = draw(&mut state, 20);
+            let mut results = Vec::new();
+            for ((boxes, slot), stream) in boxes.iter().zip(slots).zip(&mut streams) {
+                results.push(match op {
+                    0..12 if waiting < 40 => {
+                        let some = stream.by_ref().take(more as usize);
+                        some.for_each(|event| _ = boxes.push(slot, event));
+                        String::new()
+                    }
+                    0..30 => match boxes.poll_next(&mut Context::from_waker(Waker::noop())) {
+                        Poll::Ready(Some(event)) => shown(&event),
+                        other => format!("{other:?}"),
+                    },
+                    30..33 => {
+                        boxes.push_bot(Event::ConnectedAllShards { shards: step });
+                        String::new()
+                    }
+                    33..37 => format!("{:?}", boxes.handled(slot)),
+                    37 => format!("{}", has_room(boxes, slot, Waker::noop())),
+                    38 if more == 0 => format!("{:?}", boxes.withdraw(slot)),
+                    39 if more == 0 && step > 300 => {
+                        boxes.retire(slot);
+                        String::new()
+                    }
+                    _ => {
+                        let settled =
+                            boxes.poll_settled(slot, &mut Context::from_waker(Waker::noop()));
+                        format!("{settled:?}")
+                    }
+                });
+            }
+            assert_eq!(results[0], results[1], "seed {seed}, step {step}, op {op}");
+            match op {
+                0..12 if waiting < 40 => waiting += more as u32,
+                0..30 if results[0].contains("ession") => waiting -= 1,
+                _ => {}
+            }
+        }
+    }
+}
+
+#[test]
+fn no_shard_waits_for_more_than_a_few_events_of_others() {
+    let boxes = new(4096, Overflow::Pause);
+    let slots = [0, 1, 2].map(|number| add(&boxes, number));
+    for (number, slot) in (0..2).zip(slots) {
+        for event in dispatches(number, 300) {
+            boxes.push(slot, event);
+        }
+    }
+    for event in dispatches(2, 3) {
+        // Wherever the others are with theirs.
+        for _ in 0..29 {
+            assert_ne!(taken(&boxes).0, 2);
+        }
+        boxes.push(slots[2], event);
+        let others = (0..).take_while(|_| taken(&boxes).0 != 2).count();
+        assert!(others <= 16, "{others}");
+    }
+}

@@ -1,5 +1,6 @@
 //! One client in a process of its own: connects, counts, says what it used.
 
+mod memory;
 mod scale;
 
 use std::io::Write;
@@ -29,6 +30,8 @@ pub(super) enum Who {
     Floor,
     /// The stream of events
     Tokio,
+    /// The same, with lines that are in memory
+    Memory,
     /// Handlers on the spot
     InPlace,
     /// Messages are parsed on the spot, all else is filtered
@@ -175,7 +178,7 @@ impl Client<'_> {
     fn connect(&self, runtime: &Runtime) -> Result<Kept, BenchError> {
         match self.args.who {
             Who::Floor => runtime.block_on(self.floor()),
-            Who::Tokio | Who::AsyncStd | Who::Smol => runtime.block_on(self.stream()),
+            Who::Tokio | Who::Memory | Who::AsyncStd | Who::Smol => runtime.block_on(self.stream()),
             Who::InPlace | Who::Messages => runtime.block_on(self.in_place()),
             Who::Blocking => self.blocking(),
         }
@@ -255,19 +258,23 @@ impl Client<'_> {
     }
 
     async fn stream(&self) -> Result<Kept, BenchError> {
-        let (token, options, gateway, shards) = self.options()?;
-        let connected = match self.args.who {
-            Who::AsyncStd => {
-                use shardwright_async_std::async_std::connect_shards;
-                connect_shards(token, options, gateway, shards).await
-            }
-            Who::Smol => {
-                use shardwright_async_std::smol::connect_shards;
-                connect_shards(token, options, gateway, shards).await
-            }
-            _ => shardwright_tokio::connect_shards(token, options, gateway, shards).await,
+        let (bot, mut events) = if self.args.who == Who::Memory {
+            memory::connect(self).await?
+        } else {
+            let (token, options, gateway, shards) = self.options()?;
+            let connected = match self.args.who {
+                Who::AsyncStd => {
+                    use shardwright_async_std::async_std::connect_shards;
+                    connect_shards(token, options, gateway, shards).await
+                }
+                Who::Smol => {
+                    use shardwright_async_std::smol::connect_shards;
+                    connect_shards(token, options, gateway, shards).await
+                }
+                _ => shardwright_tokio::connect_shards(token, options, gateway, shards).await,
+            };
+            connected.map_err(BenchError::new)?
         };
-        let (bot, mut events) = connected.map_err(BenchError::new)?;
         let mut counter = self.counter();
         while let Some(event) = events.next().await {
             if counter(&event)? {

@@ -47,6 +47,8 @@ pub(super) struct Group {
 pub(super) enum Kind {
     /// CPU time an event.
     Events,
+    /// Real time an event, the lines being in the client's memory.
+    Throughput,
     /// The same, and how long after it was sent each is there.
     Late,
     /// A start, a rest, and all shards resumed at once; with so many that may identify at once.
@@ -154,8 +156,8 @@ fn all(args: &BenchArgs) -> Vec<Group> {
         25.0,
         second * 3,
     ));
-    let threads = |name: &'static str, threads: &str| {
-        let mut entry = ours(name, "tokio");
+    let threads = |name: &'static str, who: &str, threads: &str| {
+        let mut entry = ours(name, who);
         entry
             .flags
             .extend(["--threads".to_owned(), threads.to_owned()]);
@@ -167,11 +169,24 @@ fn all(args: &BenchArgs) -> Vec<Group> {
         events: args.events / 8 * 8,
         entries: vec![
             ours("floor", "floor"),
-            threads("tokio, events, one thread", "0"),
-            threads("tokio, events, two threads", "2").aims(1.08, "tokio, events, one thread"),
+            threads("tokio, events, one thread", "tokio", "0"),
+            threads("tokio, events, two threads", "tokio", "2")
+                .aims(1.08, "tokio, events, one thread"),
             peer("twilight, raw", "twilight-raw"),
         ],
         kind: Kind::Events,
+    });
+    groups.push(Group {
+        name: "eight shards from memory, zlib, real time".to_owned(),
+        play: play(Compression::Zlib, args.events / 8, None, 8, 1),
+        events: args.events / 8 * 8,
+        entries: vec![
+            threads("tokio, events, one thread", "memory", "0"),
+            // 1.85 times the throughput.
+            threads("tokio, events, two threads", "memory", "2")
+                .aims(0.54, "tokio, events, one thread"),
+        ],
+        kind: Kind::Throughput,
     });
     for compression in [Compression::Zlib, Compression::None] {
         groups.push(Group {

@@ -45,7 +45,13 @@ impl Measured {
         if group.events > 0 {
             let late = || ["late_p50_ns", "late_p99_ns"].map(median);
             return Self {
-                cost: spread(&all("cpu_ns"), group.events as f64),
+                cost: spread(
+                    &all(match group.kind {
+                        Kind::Throughput => "real_ns",
+                        _ => "cpu_ns",
+                    }),
+                    group.events as f64,
+                ),
                 at_rest: None,
                 peak: None,
                 late: (group.kind == Kind::Late).then(late),
@@ -83,6 +89,7 @@ fn verdict(row: &Row, rows: &[Row]) -> Option<(f64, &'static str, bool)> {
 fn base(kind: Kind, rows: &[Row]) -> Option<&Row> {
     let name = match kind {
         Kind::Events | Kind::Late => "floor",
+        Kind::Throughput => "tokio, events, one thread",
         Kind::Rest | Kind::Scale(_) => "twilight, raw",
     };
     rows.iter().find(|row| row.name == name)
@@ -101,7 +108,7 @@ pub(super) fn print(group: &Group, mean: u64, args: &BenchArgs, rows: &[Row]) {
                 scale,
             } = row.measured;
             let unit = match group.kind {
-                Kind::Events | Kind::Late => "ns an event",
+                Kind::Events | Kind::Late | Kind::Throughput => "ns an event",
                 Kind::Rest | Kind::Scale(_) => "bytes a shard",
             };
             let line = json!({
@@ -118,7 +125,7 @@ pub(super) fn print(group: &Group, mean: u64, args: &BenchArgs, rows: &[Row]) {
         return;
     }
     match group.kind {
-        Kind::Events | Kind::Late => {
+        Kind::Events | Kind::Late | Kind::Throughput => {
             println!("\n{} ({} events of {mean} bytes)", group.name, group.events);
             print!(
                 "  {:32} {:>12} {:>19} {:>8}",
@@ -156,7 +163,7 @@ pub(super) fn print(group: &Group, mean: u64, args: &BenchArgs, rows: &[Row]) {
         }
     }
     let unit = match group.kind {
-        Kind::Events | Kind::Late => 1.0,
+        Kind::Events | Kind::Late | Kind::Throughput => 1.0,
         Kind::Rest | Kind::Scale(_) => 1000.0,
     };
     for row in rows {

@@ -136,6 +136,12 @@ impl<'m> PayloadBuf<'m> {
     /// buffer itself is handed over, so that a large payload is never in memory twice, unless most of
     /// that buffer would be dead weight.
     pub fn into_bytes(self, part: Range<usize>) -> Bytes {
+        self.into_bytes_with(part, Bytes::copy_from_slice)
+    }
+
+    /// The same, with a way of one's own to copy a small part.
+    #[inline]
+    pub fn into_bytes_with(self, part: Range<usize>, copy: impl FnOnce(&[u8]) -> Bytes) -> Bytes {
         let len = self.as_bytes().len();
         let end = part.end.min(len);
         let part = part.start.min(end)..end;
@@ -150,12 +156,12 @@ impl<'m> PayloadBuf<'m> {
                 if may_take && worth_it {
                     Bytes::from(std::mem::take(buffer)).slice(part)
                 } else {
-                    Bytes::copy_from_slice(buffer.get(part).unwrap_or_default())
+                    copy(buffer.get(part).unwrap_or_default())
                 }
             }
             Lent::Owned(bytes) => bytes.slice(part),
             Lent::Frame(bytes) if part.len() >= HAND_OVER_FROM => std::mem::take(bytes).slice(part),
-            Lent::Frame(bytes) => Bytes::copy_from_slice(&bytes[part]),
+            Lent::Frame(bytes) => copy(&bytes[part]),
         }
     }
 }

@@ -189,6 +189,66 @@ fn numbers_of_any_length_are_read_alike() {
 }
 
 #[test]
+fn a_name_ends_at_the_first_byte_that_may_not_stand_for_itself() {
+    for byte in 0..=u8::MAX {
+        let may_not = !(0x20..0x80).contains(&byte) || byte == b'"' || byte == b'\\';
+        for len in 1..20 {
+            for at in 0..len {
+                // What comes behind the first that is found does not count.
+                for behind in [b'A', b'"', 0, 0xff] {
+                    let mut text = vec![b'Z'; at];
+                    text.push(byte);
+                    text.resize(len, behind);
+                    let rest = match behind == b'A' {
+                        true => len - at - 1,
+                        false => 0,
+                    };
+                    let expected = if may_not { at } else { at + 1 + rest };
+                    assert_eq!(plain(&text), expected, "{text:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_number_ends_at_the_first_byte_that_is_no_digit() {
+    for written in [
+        "0",
+        "7",
+        "10",
+        "42",
+        "999",
+        "1234567",
+        "12345678",
+        "1000000000",
+        "9999999999999999999",
+    ] {
+        for byte in (0..=u8::MAX).filter(|byte| !byte.is_ascii_digit()) {
+            for behind in ["", "1", "99999999", "\u{ff}\0\"}"] {
+                let text = [written.as_bytes(), &[byte], behind.as_bytes()].concat();
+                let mut rest = text.as_slice();
+                assert_eq!(digits(&mut rest), written.parse().ok(), "{text:?}");
+                assert_eq!(rest, &text[written.len()..]);
+            }
+        }
+    }
+    for not_plain in [
+        "",
+        "-1",
+        "00",
+        "01",
+        "007,,,,,,",
+        "00000000",
+        "10000000000000000000",
+        ",1234567",
+    ] {
+        let mut rest = not_plain.as_bytes();
+        assert_eq!(digits(&mut rest), None, "{not_plain}");
+    }
+}
+
+#[test]
 fn opcodes_are_non_negative_integers() {
     for written in ["-1", "0.5", "null", "\"0\"", "{}", "18446744073709551616"] {
         let payload = format!(r#"{{"t":"A","s":1,"op":{written},"d":{{}}}}"#);
@@ -340,6 +400,10 @@ fn json() -> impl Strategy<Value = Value> {
 }
 
 /// A number as it may be written, null, or something unfit.
+fn of_any_length() -> impl Strategy<Value = u64> {
+    (any::<u64>(), 0..64u32).prop_map(|(number, shift)| number >> shift)
+}
+
 fn number() -> impl Strategy<Value = String> {
     prop_oneof![
         3 => any::<u64>().prop_map(|n| n.to_string()),
@@ -362,7 +426,8 @@ fn expected(value: &Value) -> Option<u64> {
 proptest! {
     #[test]
     fn both_ways_agree_on_the_usual_shape(
-        name in option::of("[A-Z0-9_]{1,70}"), seq in option::of(any::<u64>()), op in any::<u64>(),
+        name in option::of("[ !#-\\[\\]-\u{7f}]{1,70}"), seq in option::of(of_any_length()),
+        op in of_any_length(),
         body in json(),
     ) {
         let name = name.map_or_else(|| "null".to_owned(), |name| format!("\"{name}\""));

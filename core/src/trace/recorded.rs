@@ -128,10 +128,12 @@ impl RecordedShard {
     /// See [`ShardMachine::poll`].
     #[inline]
     pub fn poll(&mut self) -> Action<'_> {
+        // An action is large; as a rule it is not moved here.
+        let Some(tape) = &mut self.tape else {
+            return self.machine.poll();
+        };
         let action = self.machine.poll();
-        if let Some(tape) = &mut self.tape {
-            tape.did(&action);
-        }
+        tape.did(&action);
         action
     }
 }

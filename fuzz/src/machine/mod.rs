@@ -281,6 +281,12 @@ impl Play {
     }
 
     fn payload(&mut self, conn: Option<ConnId>, payload: &Payload, wrap: Wrap) {
+        let newest = self.checker.lines.pick(0);
+        // The stream is the newest connection's: a piece that went to another would be missing.
+        let wrap = match conn.is_some() && conn == newest {
+            true => wrap,
+            false => Wrap::Text,
+        };
         let frames = self.gateway.frames(payload, wrap);
         self.receive(conn, frames);
     }

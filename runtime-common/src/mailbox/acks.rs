@@ -22,7 +22,7 @@ impl Mailboxes {
     /// # Errors
     /// If it has not been given out yet.
     pub fn acknowledge(&self, id: EventId) -> Result<(), AcknowledgeError> {
-        let mut state = self.lock();
+        let mut state = self.settled();
         // A shard that was started anew may have a box for each of its lives, and one that is gone none.
         let boxes = state.boxes.iter_mut().flatten();
         let mut boxes: Vec<_> = boxes.filter(|mailbox| mailbox.shard == id.shard).collect();
@@ -42,14 +42,14 @@ impl Mailboxes {
     /// The last dispatch of a shard that the consumer has done with.
     #[must_use]
     pub fn handled(&self, slot: Slot) -> Option<EventId> {
-        self.lock().at(slot.0)?.handled
+        self.settled().at(slot.0)?.handled
     }
 
     /// Takes back the dispatches of a shard that the consumer has not been given, and all that are still
     /// to come: whoever resumes its session gets them. What is left of sessions that are lost stays.
     /// Returns the last that was given.
     pub fn withdraw(&self, slot: Slot) -> Option<EventId> {
-        let mut state = self.lock();
+        let mut state = self.settled();
         let State {
             boxes,
             bytes,
@@ -75,7 +75,7 @@ impl Mailboxes {
     /// Ready with the last dispatch that a withdrawn shard's next life goes on after: the last that was
     /// given, once that has been acknowledged if this is done by hand.
     pub fn poll_settled(&self, slot: Slot, cx: &mut Context<'_>) -> Poll<Option<EventId>> {
-        let mut state = self.lock();
+        let mut state = self.settled();
         let abandoned = state.abandoned;
         let Some(mailbox) = state.at(slot.0) else {
             return Poll::Ready(None);

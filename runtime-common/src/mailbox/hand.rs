@@ -1,0 +1,138 @@
+//! What the consumer has at hand: a few events of one mailbox, so that it need not take the lock that all shards
+//! share for each.
+//!
+//! They are its own until anybody wants to know or to change what it was given. Whoever does has both
+//! locks ([`Mailboxes::settled`]): what is left at hand goes back to the front of its mailbox first. So it makes
+//! no difference to anything but time, with two exceptions: events of the bot come after what is at hand, and
+//! turns are of more than one event.
+
+use std::collections::VecDeque;
+use std::sync::{MutexGuard, PoisonError};
+
+use shardwright_core::{Event, EventId};
+
+use super::{Acknowledge, Item, Mailboxes, State};
+
+/// So many events in one round of all shards: that long another shard may have to wait at most.
+const A_ROUND: usize = 16;
+/// And of a mailbox at most this part of its limit: what is at hand does not count there.
+const PART: usize = 64;
+/// Large ones are not worth it.
+const BYTES: usize = 32 * 1024;
+
+#[derive(Default)]
+pub(super) struct Hand {
+    /// Whose they are; none of a mailbox that is gone are ever here.
+    index: Option<usize>,
+    items: VecDeque<Item>,
+    /// The last dispatch that was given from here, and the last that is handled.
+    given: Option<EventId>,
+    handled: Option<EventId>,
+    /// The last event that was given is a dispatch.
+    holds_dispatch: bool,
+}
+
+impl Hand {
+    /// The next event at hand. Asking says that the one before has been handled.
+    #[inline]
+    pub(super) fn next(&mut self, acknowledge: Acknowledge) -> Option<Event<'static>> {
+        let item = self.items.pop_front()?;
+        if acknowledge == Acknowledge::OnNext {
+            self.handled = self.given;
+        }
+        self.holds_dispatch = match &item.event {
+            Event::Dispatch(dispatch) => {
+                self.given = Some(dispatch.id());
+                true
+            }
+            _ => false,
+        };
+        Some(item.event)
+    }
+
+    /// Gives back what is left, and says what was given.
+    pub(super) fn settle(&mut self, state: &mut State) {
+        let Some(index) = self.index.take() else {
+            return;
+        };
+        let (given, handled) = (self.given.take(), self.handled.take());
+        let Some(Some(mailbox)) = state.boxes.get_mut(index) else {
+            return;
+        };
+        if given.is_some() {
+            mailbox.given = given;
+        }
+        mailbox.handled = mailbox.handled.max(handled);
+        if std::mem::take(&mut self.holds_dispatch) {
+            state.in_hand = Some(index);
+        }
+        let was_empty = mailbox.items.is_empty();
+        for item in self.items.drain(..).rev() {
+            mailbox.bytes += item.size;
+            state.bytes += item.size;
+            mailbox.items.push_front(item);
+        }
+        if was_empty && !mailbox.items.is_empty() {
+            state.turns.push_front(index);
+        }
+        state.free_if_over(index);
+    }
+}
+
+impl Mailboxes {
+    pub(super) fn hand(&self) -> MutexGuard<'_, Hand> {
+        // A panic of the other side leaves plain data behind.
+        self.hand.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The state with nothing at the consumer's hand.
+    pub(super) fn settled(&self) -> MutexGuard<'_, State> {
+        // Always in this order.
+        let mut hand = self.hand();
+        let mut state = self.lock();
+        hand.settle(&mut state);
+        state
+    }
+
+    /// The next event of the shard whose turn it is, with more of its events at hand.
+    pub(super) fn begin_turn(&self, hand: &mut Hand, state: &mut State) -> Option<Event<'static>> {
+        let turn = state.turns.pop_front()?;
+        let most = match self.acknowledge {
+            Acknowledge::OnNext => (A_ROUND / (state.turns.len() + 1)).min(self.events / PART),
+            // What is acknowledged by hand is settled with each event.
+            Acknowledge::Manual => 1,
+        };
+        let before = state.bot.front().map(|&(_, before)| before);
+        let mailbox = state.boxes.get_mut(turn)?.as_mut()?;
+        let first = mailbox.items.pop_front()?;
+        let mut bytes = first.size;
+        let may_come = |item: &Item| before.is_none_or(|before| item.number < before);
+        while hand.items.len() + 1 < most
+            && bytes < BYTES
+            && mailbox.items.front().is_some_and(may_come)
+            && let Some(item) = mailbox.items.pop_front()
+        {
+            bytes += item.size;
+            hand.items.push_back(item);
+        }
+        mailbox.bytes -= bytes;
+        state.bytes -= bytes;
+        if !mailbox.items.is_empty() {
+            state.turns.push_back(turn);
+        } else if !mailbox.keep {
+            // A shard at rest holds no room for events.
+            mailbox.items = VecDeque::new();
+        }
+        if hand.items.is_empty() && mailbox.retired && mailbox.items.is_empty() {
+            // Nobody will want to know what was given of it.
+            state.free_if_over(turn);
+            return Some(first.event);
+        }
+        hand.index = Some(turn);
+        if let Event::Dispatch(dispatch) = &first.event {
+            hand.given = Some(dispatch.id());
+            hand.holds_dispatch = true;
+        }
+        Some(first.event)
+    }
+}
