@@ -219,4 +219,20 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn a_compact_event_shares_nothing() {
+        let text = r#"{"t":"TYPING_START","s":7,"op":0,"d":{"a":1}}"#;
+        let others = Bytes::from(format!("{text}{text}"));
+        let header = DispatchHeader::of(&Envelope::scan(text.as_bytes()).unwrap());
+        let id = event(text).id();
+        let shared = PayloadBuf::from(others.slice(text.len()..));
+        let compact = Dispatch::new(id, header, shared).compact();
+        assert!(others.is_unique());
+        assert_eq!((compact.id(), compact.name()), (id, "TYPING_START"));
+        assert_eq!(
+            (compact.data(), compact.payload_size()),
+            (&br#"{"a":1}"#[..], text.len())
+        );
+    }
 }

@@ -21,6 +21,35 @@ fn what_is_flushed_once_is_one_payload_whatever_stands_in_it() {
     }
 }
 
+/// An encoder that is flushed once more than needed adds an empty block.
+#[test]
+fn what_was_flushed_twice_and_is_unfinished_does_not_swallow_the_next_payload() {
+    let twice = |mut sent: Vec<u8>| {
+        sent.extend([0, 0, 0, 0xFF, 0xFF]);
+        binary(sent)
+    };
+    let unfinished = r#"{"t":"A","s":5,"op":0,"d":{"id":"1"}"#;
+    let next = r#"{"t":"B","s":6,"op":0,"d":{}}"#;
+    let mut server = ZlibServer::new();
+    let mut decoder = zlib();
+    let none: [&[u8]; 0] = [];
+    assert_eq!(
+        feed(&mut decoder, twice(server.payload(unfinished))).unwrap(),
+        none
+    );
+    let error = feed(&mut decoder, binary(server.payload(next))).unwrap_err();
+    assert!(matches!(error, DecodeError::NotJson), "{error}");
+    // If what comes next is the rest, it is one payload; and what was whole is there at once.
+    for (first, second) in [(unfinished, "}"), (next, next)] {
+        let mut server = ZlibServer::new();
+        let mut decoder = zlib();
+        let mut got = feed(&mut decoder, twice(server.payload(first))).unwrap();
+        got.extend(feed(&mut decoder, twice(server.payload(second))).unwrap());
+        assert_eq!(got.concat(), [first, second].concat().as_bytes());
+        assert_eq!(got.len(), if second == "}" { 1 } else { 2 });
+    }
+}
+
 #[test]
 fn what_comes_after_the_end_of_a_stream_is_an_error() {
     // An empty stored block that is the last one ends in the marker as well.

@@ -9,6 +9,7 @@ use std::time::Instant;
 use async_tungstenite::client_async_with_config;
 use futures_io::{AsyncRead, AsyncWrite};
 use futures_rustls::TlsConnector;
+use futures_rustls::client::TlsStream;
 use shardwright_core::{ProxyDialogue, ProxyStep, TransportFault};
 use shardwright_runtime::{
     Bursts, ByteStream, StreamSocket, Target, UpgradeReader, fault, io_fault, unreached,
@@ -17,8 +18,23 @@ use shardwright_runtime::{
 use crate::turns::Runtime;
 
 /// A byte stream, encrypted or not.
-pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {
+    /// Whether something has been decrypted that nobody has read yet.
+    fn holds(&self) -> bool;
+}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Io for Line<S> {
+    fn holds(&self) -> bool {
+        false
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Io for TlsStream<Line<S>> {
+    fn holds(&self) -> bool {
+        // Then, and at the end of the stream, no more is wanted.
+        !self.get_ref().1.wants_read()
+    }
+}
 
 /// A TCP stream, read ahead while it is busy.
 struct Line<S>(Bursts<S>);
@@ -102,6 +118,10 @@ impl ByteStream for Upgraded {
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_flush(cx)
     }
+
+    fn holds(&self) -> bool {
+        self.0.holds()
+    }
 }
 
 pub(crate) async fn dial<R: Runtime>(
@@ -133,7 +153,7 @@ pub(crate) async fn dial<R: Runtime>(
 
 /// Talks with the proxy until it forwards, and reads not a byte more.
 async fn tunnel(
-    tcp: &mut (impl Io + ?Sized),
+    tcp: &mut (impl AsyncRead + AsyncWrite + Unpin),
     mut dialogue: ProxyDialogue,
 ) -> Result<(), TransportFault> {
     let broken = |error| unreached(io_fault(&error));

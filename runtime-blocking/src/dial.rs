@@ -90,6 +90,15 @@ impl Bytes {
             Self::Tls(tls) => &mut tls.sock,
         }
     }
+
+    /// Whether something has been decrypted that nobody has read yet.
+    pub(crate) fn holds(&self) -> bool {
+        match self {
+            Self::Plain(_) => false,
+            // Then, and at the end of the stream, no more is wanted.
+            Self::Tls(tls) => !tls.conn.wants_read(),
+        }
+    }
 }
 
 impl Read for Bytes {

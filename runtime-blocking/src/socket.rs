@@ -64,6 +64,10 @@ impl Socket for MioSocket {
         write_bytes(&mut self.stream, bytes)
     }
 
+    fn holds(&self) -> bool {
+        self.stream.holds()
+    }
+
     fn rest(&mut self) {
         self.framing.rest(&mut self.stream);
     }

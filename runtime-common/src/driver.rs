@@ -16,6 +16,7 @@ use tungstenite::{Bytes, Error, Message};
 
 use crate::dial::READ_BUFFER;
 use crate::keeping::Keeping;
+use crate::rush::Rush;
 use crate::{Network, Seat, Target, Turn, Wire, fault, io_fault};
 
 /// After a failed write, how long what has arrived is still read before the connection is given up.
@@ -48,6 +49,8 @@ pub trait Socket: Send + 'static {
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>>;
     /// Writes some of these bytes as they are, once all that was taken is out; says how many.
     fn poll_bytes(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>>;
+    /// Whether something has been decrypted that is in no message yet.
+    fn holds(&self) -> bool;
     /// Gives memory back that nothing is in: nothing more has come.
     fn rest(&mut self);
 }
@@ -67,6 +70,7 @@ pub struct Driver<S> {
     most: usize,
     /// Turns in a row in which others were let go first.
     passes: u32,
+    rush: Rush,
     keeping: Keeping,
 }
 
@@ -93,6 +97,7 @@ impl<S: Socket> Driver<S> {
             begun: false,
             most,
             passes: 0,
+            rush: Rush::default(),
             keeping: Keeping::default(),
         }
     }
@@ -122,12 +127,20 @@ impl<S: Socket> Driver<S> {
             if self.seat.poll(cx, &mut self.wire).is_ready() {
                 continue;
             }
-            if taken == 0 && self.passes < MOST_PASSES && self.seat.is_in_a_crowd() {
+            if taken == 0
+                && self.passes < MOST_PASSES
+                && self.seat.is_in_a_crowd()
+                && !self.wire.holds()
+            {
                 self.passes += 1;
                 cx.waker().wake_by_ref();
                 return self.wait();
             }
             self.passes = 0;
+            if taken == 0 && self.wire.line.is_some() && !self.rush.may_read(self.seat.now()) {
+                cx.waker().wake_by_ref();
+                return self.wait();
+            }
             match self.wire.poll(self.seat.wants_to_read(), cx) {
                 Poll::Ready(input) => {
                     if let Input::Received { frame, .. } = &input {
@@ -141,10 +154,10 @@ impl<S: Socket> Driver<S> {
                 }
             }
             taken += 1;
-            if taken >= self.most
+            let enough = taken >= self.most
                 || bytes.max(self.seat.brought()) >= self.most * LARGEST_MEAN
-                || self.seat.is_in_a_crowd()
-            {
+                || self.seat.is_in_a_crowd();
+            if enough {
                 self.keeping.turn(true, self.seat.now());
                 cx.waker().wake_by_ref();
                 return self.wait();
@@ -156,6 +169,7 @@ impl<S: Socket> Driver<S> {
 impl<S: Socket> Driver<S> {
     /// Nothing more has come: most shards are at rest most of the time, and hold no buffers then.
     fn rest(&mut self, had_messages: bool) {
+        self.rush.rest();
         self.keeping.turn(had_messages, self.seat.now());
         if self.keeping.keeps() {
             return;
@@ -267,6 +281,10 @@ impl<S: Socket> Connection<S> {
             Some(line) => line.poll_flushed(cx),
             None => Poll::Pending,
         }
+    }
+
+    fn holds(&self) -> bool {
+        self.line.as_ref().is_some_and(|line| line.socket.holds())
     }
 
     fn poll(&mut self, read: bool, cx: &mut Context<'_>) -> Poll<Input> {

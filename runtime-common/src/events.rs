@@ -15,6 +15,9 @@ use crate::owner::Order;
 /// Asking for the next event says that the one before has been handled, unless that is said by hand
 /// ([`Acknowledge::Manual`](crate::Acknowledge::Manual)). Dropping this stops the bot in a way that its
 /// sessions can be resumed.
+///
+/// Events that came together share their memory, in blocks of 16 KiB: one that is kept for long is worth a
+/// [`compact`](shardwright_core::Dispatch::compact).
 #[derive(Debug)]
 pub struct Events {
     pub(crate) mailboxes: Mailboxes,

@@ -25,6 +25,7 @@ mod mailbox;
 mod options;
 mod owner;
 mod permit;
+mod rush;
 mod saver;
 mod seat;
 mod seed;

@@ -19,6 +19,8 @@ pub trait ByteStream: Send + 'static {
     fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>>;
     /// Sees to it that what was written goes out.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+    /// Whether something has been decrypted that nobody has read yet.
+    fn holds(&self) -> bool;
 }
 
 /// Calls that do not wait, for the library.
@@ -103,6 +105,10 @@ impl<S: ByteStream> Socket for StreamSocket<S> {
     fn poll_bytes(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.hang(cx);
         write_bytes(&mut self.stream, bytes)
+    }
+
+    fn holds(&self) -> bool {
+        self.stream.stream.holds()
     }
 
     fn rest(&mut self) {

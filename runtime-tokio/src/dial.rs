@@ -11,11 +11,27 @@ use shardwright_runtime::{
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::client_async_with_config;
 
 /// A byte stream, encrypted or not.
-pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {
+    /// Whether something has been decrypted that nobody has read yet.
+    fn holds(&self) -> bool;
+}
+
+impl Io for Line {
+    fn holds(&self) -> bool {
+        false
+    }
+}
+
+impl Io for TlsStream<Line> {
+    fn holds(&self) -> bool {
+        // Then, and at the end of the stream, no more is wanted.
+        !self.get_ref().1.wants_read()
+    }
+}
 
 /// A TCP stream, read ahead while it is busy.
 struct Line(Bursts<TcpStream>);
@@ -103,6 +119,10 @@ impl ByteStream for Upgraded {
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn holds(&self) -> bool {
+        self.0.holds()
     }
 }
 

@@ -62,6 +62,9 @@ impl ZlibStream {
         output: &mut Buffer,
         limit: usize,
     ) -> Result<Found, DecodeError> {
+        // What is left in the output is the start of a payload, whose markers were counted when others were found
+        // before it.
+        self.markers = self.markers.max(usize::from(!output.bytes.is_empty()));
         if self.input.bytes.is_empty() && message.ends_with(&MARKER) {
             self.inflate(message, output, limit)?;
         } else {

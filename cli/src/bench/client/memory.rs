@@ -117,6 +117,10 @@ impl ByteStream for Line {
     fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
+
+    fn holds(&self) -> bool {
+        false
+    }
 }
 
 /// Gives turns until one says that it is over.
