@@ -26,6 +26,9 @@ const READ_ON: Duration = Duration::from_secs(1);
 /// bytes: so that what a thousand shards say when they start is not in memory all at once.
 const LARGEST_MEAN: usize = 1024;
 
+/// What of one record of TLS is taken at least before its rest waits for the next turn, in bytes of events.
+const MOST_OF_A_RECORD: usize = 64 * 1024;
+
 /// A shard that comes while the events of many others wait lets them be taken first, so many times in a row at
 /// most: a consumer that is slow for good is a matter of the mailbox's limits.
 const MOST_PASSES: u32 = 8;
@@ -137,8 +140,8 @@ impl<S: Socket> Driver<S> {
                 return self.wait();
             }
             self.passes = 0;
-            if taken == 0 && self.wire.line.is_some() && !self.rush.may_read(self.seat.now()) {
-                cx.waker().wake_by_ref();
+            let reads = self.wire.line.is_some() && self.seat.wants_to_read();
+            if taken == 0 && reads && !self.rush.may_read(self.seat.now(), cx) {
                 return self.wait();
             }
             match self.wire.poll(self.seat.wants_to_read(), cx) {
@@ -157,7 +160,9 @@ impl<S: Socket> Driver<S> {
             let enough = taken >= self.most
                 || bytes.max(self.seat.brought()) >= self.most * LARGEST_MEAN
                 || self.seat.is_in_a_crowd();
-            if enough {
+            // A record of TLS is taken to its end as a rule: it takes the more room while it waits.
+            let goes_on = self.wire.holds() && self.seat.brought() < MOST_OF_A_RECORD;
+            if enough && !goes_on {
                 self.keeping.turn(true, self.seat.now());
                 cx.waker().wake_by_ref();
                 return self.wait();
@@ -187,7 +192,12 @@ impl<S> Driver<S> {
             return Turn::Done(());
         }
         let wake_at = self.seat.wake_at().into_iter().chain(self.wire.wake_at());
-        Turn::Wait(wake_at.chain(self.keeping.wake_at()).min())
+        let own = self
+            .keeping
+            .wake_at()
+            .into_iter()
+            .chain(self.rush.wake_at());
+        Turn::Wait(wake_at.chain(own).min())
     }
 }
 

@@ -525,7 +525,11 @@ fn is_an_end(input: &FleetInput) -> bool {
     let FleetInput::Report { report, .. } = input else {
         return false;
     };
-    matches!(report, ShardReport::Stopped { .. })
+    // Who was told to go may fall on the way.
+    matches!(
+        report,
+        ShardReport::Stopped { .. } | ShardReport::Vanished { .. }
+    )
 }
 
 /// Whoever asks a fleet that has stopped is answered all the same.
