@@ -21,11 +21,17 @@ use crate::turns::Runtime;
 pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {
     /// Whether something has been decrypted that nobody has read yet.
     fn holds(&self) -> bool;
+    /// Gives memory back that nothing is in.
+    fn rest(&mut self);
 }
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Io for Line<S> {
     fn holds(&self) -> bool {
         false
+    }
+
+    fn rest(&mut self) {
+        self.0.rest();
     }
 }
 
@@ -33,6 +39,10 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Io for TlsStream<Line<S>> {
     fn holds(&self) -> bool {
         // Then, and at the end of the stream, no more is wanted.
         !self.get_ref().1.wants_read()
+    }
+
+    fn rest(&mut self) {
+        self.get_mut().0.rest();
     }
 }
 
@@ -121,6 +131,10 @@ impl ByteStream for Upgraded {
 
     fn holds(&self) -> bool {
         self.0.holds()
+    }
+
+    fn rest(&mut self) {
+        self.0.rest();
     }
 }
 

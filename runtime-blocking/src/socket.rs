@@ -70,5 +70,6 @@ impl Socket for MioSocket {
 
     fn rest(&mut self) {
         self.framing.rest(&mut self.stream);
+        self.stream.tcp().stream.rest();
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! A websocket keeps its read buffer for as long as it lives, so a small one is all that thousands of shards
 //! at rest can afford; but a busy line read in small pieces costs a system call for each. So there is a
-//! large buffer that exists only while the line fills the small one, and only for so many lines at a time.
+//! large buffer for a line that fills the small one, until it rests, and only for so many lines at a time.
 
 use std::io;
 use std::sync::atomic::AtomicUsize;
@@ -14,8 +14,8 @@ use crate::permit::Permit;
 const AHEAD: usize = 16 * 1024;
 /// What is read at once from one that has been busy for long.
 const FAR_AHEAD: usize = 64 * 1024;
-/// How often in a row the one is filled before it becomes the other: the guilds of a session that starts fit
-/// into less, and all shards of a bot may start together.
+/// How much more often than not the one is filled before it becomes the other: the guilds of a session that starts
+/// fit into less, and all shards of a bot may start together.
 const LONG: u8 = 32;
 /// A line that gives less than this at once is not busy any more.
 const BUSY: usize = 4 * 1024;
@@ -32,7 +32,7 @@ static AHEAD_NOW: AtomicUsize = AtomicUsize::new(0);
 #[derive(Debug)]
 pub struct Bursts<S> {
     stream: S,
-    /// Empty unless the line is busy.
+    /// Empty unless the line has been busy since it rested.
     ahead: Box<[u8]>,
     permit: Option<Permit>,
     permits: &'static AtomicUsize,
@@ -40,7 +40,7 @@ pub struct Bursts<S> {
     from: usize,
     until: usize,
     busy: bool,
-    /// How often in a row the large buffer was filled.
+    /// How much more often than not the large buffer was filled.
     filled: u8,
 }
 
@@ -100,15 +100,12 @@ impl<S> Bursts<S> {
             }
             let count = match read(&mut self.stream, &mut self.ahead) {
                 Poll::Ready(Ok(count)) => count,
-                nothing => {
-                    self.calm_down();
-                    return nothing;
-                }
+                nothing => return nothing,
             };
             (self.from, self.until) = (0, count);
             self.busy = count >= BUSY;
             self.filled = match count < self.ahead.len() {
-                true => 0,
+                true => self.filled.saturating_sub(1),
                 false => self.filled.saturating_add(1).min(LONG),
             };
         }
@@ -116,13 +113,14 @@ impl<S> Bursts<S> {
         let count = there.len().min(into.len());
         into[..count].copy_from_slice(&there[..count]);
         self.from += count;
-        if self.from == self.until && !self.busy {
-            self.calm_down();
-        }
         Poll::Ready(Ok(count))
     }
 
-    fn calm_down(&mut self) {
+    /// Gives the large buffer back, if nothing is in it: nothing more has come.
+    pub fn rest(&mut self) {
+        if self.from < self.until {
+            return;
+        }
         self.busy = false;
         self.filled = 0;
         self.ahead = Box::default();
@@ -201,6 +199,7 @@ mod tests {
         while let Ok(count) = line.read(&mut buffer) {
             got.extend_from_slice(&buffer[..count]);
         }
+        line.rest();
         got
     }
 
@@ -227,6 +226,25 @@ mod tests {
         let (mut busy, _) = line(&[8192, AHEAD + 4464, 300]);
         drain(&mut busy);
         assert_eq!(busy.stream.asked, [8192, AHEAD, AHEAD, AHEAD, 8192]);
+    }
+
+    #[test]
+    fn one_that_does_not_rest_keeps_what_it_has() {
+        let (mut line, _) = line(&[8192, 9000]);
+        let mut buffer = [0; 8192];
+        while line.read(&mut buffer).is_ok() {}
+        assert_eq!(line.ahead.len(), AHEAD);
+        // A small read goes past it, and it is there when much comes again.
+        line.stream.pieces.extend([vec![1; 100], vec![1; 20]]);
+        while line.read(&mut buffer).is_ok() {}
+        line.stream.pieces.extend([vec![1; 8192], vec![1; 9000]]);
+        while line.read(&mut buffer).is_ok() {}
+        assert_eq!(
+            line.stream.asked,
+            [8192, AHEAD, AHEAD, AHEAD, 8192, 8192, 8192, AHEAD, AHEAD]
+        );
+        line.rest();
+        assert!(line.ahead.is_empty() && line.permit.is_none());
     }
 
     #[test]
@@ -275,6 +293,7 @@ mod tests {
         assert_eq!(line.read(&mut buffer).unwrap(), 8192);
         let error = line.read(&mut buffer).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+        line.rest();
         assert!(line.ahead.is_empty());
     }
 }

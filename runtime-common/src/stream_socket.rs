@@ -21,6 +21,8 @@ pub trait ByteStream: Send + 'static {
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
     /// Whether something has been decrypted that nobody has read yet.
     fn holds(&self) -> bool;
+    /// Gives memory back that nothing is in: nothing more has come.
+    fn rest(&mut self);
 }
 
 /// Calls that do not wait, for the library.
@@ -113,5 +115,6 @@ impl<S: ByteStream> Socket for StreamSocket<S> {
 
     fn rest(&mut self) {
         self.framing.rest(&mut self.stream);
+        self.stream.stream.rest();
     }
 }

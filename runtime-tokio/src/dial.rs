@@ -18,11 +18,17 @@ use tokio_tungstenite::client_async_with_config;
 pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {
     /// Whether something has been decrypted that nobody has read yet.
     fn holds(&self) -> bool;
+    /// Gives memory back that nothing is in.
+    fn rest(&mut self);
 }
 
 impl Io for Line {
     fn holds(&self) -> bool {
         false
+    }
+
+    fn rest(&mut self) {
+        self.0.rest();
     }
 }
 
@@ -30,6 +36,10 @@ impl Io for TlsStream<Line> {
     fn holds(&self) -> bool {
         // Then, and at the end of the stream, no more is wanted.
         !self.get_ref().1.wants_read()
+    }
+
+    fn rest(&mut self) {
+        self.get_mut().0.rest();
     }
 }
 
@@ -123,6 +133,10 @@ impl ByteStream for Upgraded {
 
     fn holds(&self) -> bool {
         self.0.holds()
+    }
+
+    fn rest(&mut self) {
+        self.0.rest();
     }
 }
 

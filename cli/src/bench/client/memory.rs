@@ -121,6 +121,8 @@ impl ByteStream for Line {
     fn holds(&self) -> bool {
         false
     }
+
+    fn rest(&mut self) {}
 }
 
 /// Gives turns until one says that it is over.
