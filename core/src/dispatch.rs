@@ -101,7 +101,7 @@ impl<'m> Dispatch<'m> {
         self.into_owned_with(Bytes::copy_from_slice)
     }
 
-    /// The same, with a way of one's own to copy what is below 64 KiB: many events into one allocation, for
+    /// The same, with a way of one's own to copy what is not handed over: many events into one allocation, for
     /// example, which then lives as long as any of them.
     #[must_use]
     #[inline]
@@ -136,15 +136,15 @@ impl<'m> Dispatch<'m> {
     }
 }
 
-impl Dispatch<'_> {
+impl Dispatch<'static> {
     /// Copies it into an allocation of its own, whatever it shares one with: worth it for a small event that is
     /// kept for long.
     #[must_use]
-    pub fn compact(self) -> Dispatch<'static> {
-        let owned = self.into_owned();
-        Dispatch {
-            payload: PayloadBuf::from(Bytes::copy_from_slice(owned.payload.as_bytes())),
-            ..owned
+    pub fn compact(self) -> Self {
+        let bytes = Bytes::copy_from_slice(self.payload.as_bytes());
+        Self {
+            payload: PayloadBuf::from(bytes),
+            ..self
         }
     }
 }

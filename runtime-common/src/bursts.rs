@@ -91,6 +91,13 @@ impl<S> Bursts<S> {
                 let result = read(&mut self.stream, into);
                 let full = matches!(result, Poll::Ready(Ok(count)) if count == into.len());
                 self.busy = full && into.len() >= SMALL;
+                if !self.busy {
+                    // Others may want to read ahead.
+                    match self.filled.checked_sub(1) {
+                        Some(less) => self.filled = less,
+                        None => self.rest(),
+                    }
+                }
                 return result;
             }
             if self.ahead.is_empty() {
@@ -245,6 +252,20 @@ mod tests {
         );
         line.rest();
         assert!(line.ahead.is_empty() && line.permit.is_none());
+    }
+
+    #[test]
+    fn one_that_is_not_busy_any_more_lets_others_read_ahead() {
+        let (mut line, _) = line(&[8192 + 40 * AHEAD]);
+        let mut buffer = [0; 8192];
+        while line.read(&mut buffer).is_ok() {}
+        assert_eq!(line.ahead.len(), FAR_AHEAD);
+        for reads in 0..=u32::from(LONG) {
+            assert!(line.permit.is_some(), "after {reads} small reads");
+            line.stream.pieces.push_back(vec![1; 100]);
+            assert_eq!(line.read(&mut buffer).unwrap(), 100);
+        }
+        assert!(line.permit.is_none() && line.ahead.is_empty());
     }
 
     #[test]

@@ -399,11 +399,11 @@ fn json() -> impl Strategy<Value = Value> {
     })
 }
 
-/// A number as it may be written, null, or something unfit.
 fn of_any_length() -> impl Strategy<Value = u64> {
     (any::<u64>(), 0..64u32).prop_map(|(number, shift)| number >> shift)
 }
 
+/// A number as it may be written, null, or something unfit.
 fn number() -> impl Strategy<Value = String> {
     prop_oneof![
         3 => any::<u64>().prop_map(|n| n.to_string()),
