@@ -399,13 +399,23 @@ impl Mailboxes {
     /// The next event; `None` after the last. Asking says that the one before has been handled.
     pub fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<Event<'static>>> {
         let mut hand = self.hand();
-        match hand.next(self.acknowledge) {
-            Some(event) => Poll::Ready(Some(event)),
-            None => self.poll_boxes(&mut hand, cx),
+        if let Some(event) = hand.next(self.acknowledge) {
+            return Poll::Ready(Some(event));
         }
+        let mut producers = Vec::new();
+        let next = self.poll_boxes(&mut hand, &mut producers, cx);
+        drop(hand);
+        producers.into_iter().for_each(wake);
+        next
     }
 
-    fn poll_boxes(&self, hand: &mut Hand, cx: &mut Context<'_>) -> Poll<Option<Event<'static>>> {
+    /// The same with nothing at hand; and who is to be woken, once no lock is held.
+    fn poll_boxes(
+        &self,
+        hand: &mut Hand,
+        producers: &mut Vec<Option<Waker>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Event<'static>>> {
         let mut state = self.lock();
         hand.settle(&mut state);
         if self.acknowledge == Acknowledge::OnNext {
@@ -421,15 +431,13 @@ impl Mailboxes {
         if let Some(turn) = turn
             && let Some(event) = self.begin_turn(hand, &mut state)
         {
-            let producer = self.producer_with_room(&mut state, turn);
-            let others = match state.full {
-                true => self.producers_with_room(&mut state),
-                false => Vec::new(),
-            };
+            if let producer @ Some(_) = self.producer_with_room(&mut state, turn) {
+                producers.push(producer);
+            }
+            if state.full {
+                producers.append(&mut self.producers_with_room(&mut state));
+            }
             self.see_the_crowd(&state);
-            drop(state);
-            wake(producer);
-            others.into_iter().for_each(wake);
             return Poll::Ready(Some(event));
         }
         if let Some(last) = state.last.take() {

@@ -628,6 +628,45 @@ fn who_has_nothing_there_any_more_reads_on_whatever_the_others_hold() {
     assert!(has_room(&boxes, quiet, &waker));
 }
 
+/// A waker may run its task on the spot.
+struct OnTheSpot(Mailboxes, Slot, AtomicUsize);
+
+impl Wake for OnTheSpot {
+    fn wake(self: Arc<Self>) {
+        let _ = self.0.handled(self.1);
+        has_room(&self.0, self.1, Waker::noop());
+        self.2.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn whoever_is_woken_may_ask_at_once() {
+    for limit in [4, 256] {
+        let boxes = new(limit, Overflow::Pause);
+        let slot = add(&boxes, 0);
+        let spot = Arc::new(OnTheSpot(boxes.clone(), slot, AtomicUsize::new(0)));
+        let waker = Waker::from(Arc::clone(&spot));
+        for event in dispatches(0, limit as u64) {
+            boxes.push(slot, event);
+        }
+        assert!(!has_room(&boxes, slot, &waker));
+        for _ in 0..limit {
+            taken(&boxes);
+        }
+        assert_eq!(spot.2.load(Ordering::SeqCst), 1);
+        assert!(
+            boxes
+                .poll_next(&mut Context::from_waker(&waker))
+                .is_pending()
+        );
+        boxes.announce();
+        boxes.push_bot(stopped());
+        assert_eq!(spot.2.load(Ordering::SeqCst), 2);
+        assert!(boxes.poll_next(&mut Context::from_waker(&waker)).is_ready());
+        boxes.abandon();
+    }
+}
+
 /// What an event is, to be compared.
 fn shown(event: &Event<'_>) -> String {
     match event {
