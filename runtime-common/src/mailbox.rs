@@ -396,58 +396,6 @@ impl Mailboxes {
         Poll::Pending
     }
 
-    /// The next event; `None` after the last. Asking says that the one before has been handled.
-    pub fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<Event<'static>>> {
-        let mut hand = self.hand();
-        if let Some(event) = hand.next(self.acknowledge) {
-            return Poll::Ready(Some(event));
-        }
-        let mut producers = Vec::new();
-        let next = self.poll_boxes(&mut hand, &mut producers, cx);
-        drop(hand);
-        producers.into_iter().for_each(wake);
-        next
-    }
-
-    /// The same with nothing at hand; and who is to be woken, once no lock is held.
-    fn poll_boxes(
-        &self,
-        hand: &mut Hand,
-        producers: &mut Vec<Option<Waker>>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Event<'static>>> {
-        let mut state = self.lock();
-        hand.settle(&mut state);
-        if self.acknowledge == Acknowledge::OnNext {
-            state.set_handled();
-        }
-        if state.ended {
-            return Poll::Ready(None);
-        }
-        if let Some(event) = state.next_of_bot() {
-            return Poll::Ready(Some(event));
-        }
-        let turn = state.turns.front().copied();
-        if let Some(turn) = turn
-            && let Some(event) = self.begin_turn(hand, &mut state)
-        {
-            if let producer @ Some(_) = self.producer_with_room(&mut state, turn) {
-                producers.push(producer);
-            }
-            if state.full {
-                producers.append(&mut self.producers_with_room(&mut state));
-            }
-            self.see_the_crowd(&state);
-            return Poll::Ready(Some(event));
-        }
-        if let Some(last) = state.last.take() {
-            state.ended = true;
-            return Poll::Ready(Some(last));
-        }
-        state.consumer = Some(cx.waker().clone());
-        Poll::Pending
-    }
-
     /// Who waits for room in this box, if there is room again: half of it, and if all together hold too much,
     /// all of it. Else a shard might wait for what is withdrawn, which nobody takes.
     fn producer_with_room(&self, state: &mut State, index: usize) -> Option<Waker> {

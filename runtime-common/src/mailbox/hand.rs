@@ -8,10 +8,11 @@
 
 use std::collections::VecDeque;
 use std::sync::{MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 
 use shardwright_core::{Event, EventId};
 
-use super::{Acknowledge, Item, Mailboxes, State};
+use super::{Acknowledge, Item, Mailboxes, State, wake};
 
 /// So many events in one round of all shards: that long another shard may have to wait at most.
 const A_ROUND: usize = 16;
@@ -80,6 +81,58 @@ impl Hand {
 }
 
 impl Mailboxes {
+    /// The next event; `None` after the last. Asking says that the one before has been handled.
+    pub fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<Event<'static>>> {
+        let mut hand = self.hand();
+        if let Some(event) = hand.next(self.acknowledge) {
+            return Poll::Ready(Some(event));
+        }
+        let mut producers = Vec::new();
+        let next = self.poll_boxes(&mut hand, &mut producers, cx);
+        drop(hand);
+        producers.into_iter().for_each(wake);
+        next
+    }
+
+    /// The same with nothing at hand; and who is to be woken, once no lock is held.
+    fn poll_boxes(
+        &self,
+        hand: &mut Hand,
+        producers: &mut Vec<Option<Waker>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Event<'static>>> {
+        let mut state = self.lock();
+        hand.settle(&mut state);
+        if self.acknowledge == Acknowledge::OnNext {
+            state.set_handled();
+        }
+        if state.ended {
+            return Poll::Ready(None);
+        }
+        if let Some(event) = state.next_of_bot() {
+            return Poll::Ready(Some(event));
+        }
+        let turn = state.turns.front().copied();
+        if let Some(turn) = turn
+            && let Some(event) = self.begin_turn(hand, &mut state)
+        {
+            if let producer @ Some(_) = self.producer_with_room(&mut state, turn) {
+                producers.push(producer);
+            }
+            if state.full {
+                producers.append(&mut self.producers_with_room(&mut state));
+            }
+            self.see_the_crowd(&state);
+            return Poll::Ready(Some(event));
+        }
+        if let Some(last) = state.last.take() {
+            state.ended = true;
+            return Poll::Ready(Some(last));
+        }
+        state.consumer = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
     pub(super) fn hand(&self) -> MutexGuard<'_, Hand> {
         // A panic of the other side leaves plain data behind.
         self.hand.lock().unwrap_or_else(PoisonError::into_inner)
