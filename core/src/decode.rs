@@ -83,7 +83,8 @@ pub enum DecoderMode {
 pub struct FrameDecoder {
     mode: DecoderMode,
     limit: usize,
-    // None: nothing is compressed.
+    // None until the first message that needs it, so that a shard that waits or dials holds no window: when a
+    // thousand start, what their handshakes need is given back before.
     codec: Option<Codec>,
     // The message to decode next, and those behind it: as a rule none.
     next: Option<Frame>,
@@ -128,13 +129,7 @@ impl FrameDecoder {
         Self {
             mode,
             limit,
-            codec: match mode {
-                DecoderMode::Plain => None,
-                DecoderMode::ZlibStream => Some(Codec::ZlibStream(Box::new(ZlibStream::new()))),
-                #[cfg(feature = "zstd")]
-                DecoderMode::ZstdStream => Some(Codec::ZstdStream(ZstdStream::new())),
-                DecoderMode::Payload => Some(Codec::Payload(Decompress::new(true))),
-            },
+            codec: None,
             next: None,
             frames: VecDeque::new(),
             output: Buffer::default(),
@@ -146,9 +141,9 @@ impl FrameDecoder {
         }
     }
 
-    /// A copy, if no inflate context is held.
+    /// A copy, if nothing is inflated.
     pub(crate) fn try_clone(&self) -> Option<Self> {
-        if self.codec.is_some() {
+        if self.mode != DecoderMode::Plain {
             return None;
         }
         Some(Self {
@@ -199,9 +194,7 @@ impl FrameDecoder {
 
     /// Gives memory back that nothing is in: worth it when no message has come for a while.
     pub fn rest(&mut self) {
-        if self.found == 0 {
-            self.output.rest();
-        }
+        self.output.rest();
         if let Some(Codec::ZlibStream(stream)) = &mut self.codec {
             stream.input.rest();
         }
@@ -293,8 +286,8 @@ impl FrameDecoder {
         self.empty_frames
     }
 
-    /// How many bytes of memory are held: buffers, messages not decoded yet and the compression
-    /// context (of zlib's, an estimate).
+    /// How many bytes of memory are held: buffers, messages not decoded yet and, from the first compressed
+    /// message on, the compression context (of zlib's, an estimate).
     pub fn memory(&self) -> usize {
         let current = match &self.current {
             Current::Frame(bytes) => bytes.len(),
@@ -314,12 +307,20 @@ impl FrameDecoder {
 
     fn decode(&mut self, frame: Frame) -> Result<bool, DecodeError> {
         let limit = self.limit;
-        let bytes = match (frame, &mut self.codec) {
-            (Frame::Binary(bytes), Some(codec)) if !codec.is_bypassed_by(&bytes) => {
-                let found = codec.feed(&bytes, &mut self.output, limit)?;
-                return self.found(found);
+        let bytes = match frame {
+            Frame::Text(bytes) => bytes,
+            Frame::Binary(bytes) => {
+                if self.codec.is_none() {
+                    self.codec = Codec::new(self.mode);
+                }
+                match &mut self.codec {
+                    Some(codec) if !codec.is_bypassed_by(&bytes) => {
+                        let found = codec.feed(&bytes, &mut self.output, limit)?;
+                        return self.found(found);
+                    }
+                    _ => bytes,
+                }
             }
-            (Frame::Text(bytes) | Frame::Binary(bytes), _) => bytes,
         };
         if bytes.len() > limit {
             return Err(DecodeError::TooLarge {
@@ -377,6 +378,17 @@ impl FrameDecoder {
 }
 
 impl Codec {
+    #[cold]
+    fn new(mode: DecoderMode) -> Option<Self> {
+        match mode {
+            DecoderMode::Plain => None,
+            DecoderMode::ZlibStream => Some(Self::ZlibStream(Box::new(ZlibStream::new()))),
+            #[cfg(feature = "zstd")]
+            DecoderMode::ZstdStream => Some(Self::ZstdStream(ZstdStream::new())),
+            DecoderMode::Payload => Some(Self::Payload(Decompress::new(true))),
+        }
+    }
+
     /// Whether a binary message is JSON although the mode says compressed.
     fn is_bypassed_by(&self, message: &[u8]) -> bool {
         let at_start = match self {

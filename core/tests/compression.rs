@@ -423,3 +423,22 @@ fn the_memory_of_what_waits_for_its_end_is_told() {
     play.binary(play.conn(), event[..200_000].to_vec());
     assert!(play.machine.buffer_memory() >= before + 190_000);
 }
+
+#[test]
+fn a_machine_at_rest_gives_back_what_nothing_is_in_and_goes_on() {
+    let mut server = ZlibServer::with_level(0);
+    let mut play = up(zlib_play(), &mut server, HELLO);
+    play.machine.rest();
+    let idle = play.machine.buffer_memory();
+    for seq in 2..5 {
+        let event = format!(
+            r#"{{"t":"A","s":{seq},"op":0,"d":{}}}"#,
+            common::repeated(7000)
+        );
+        play.binary(play.conn(), server.payload(event));
+        assert!(play.machine.buffer_memory() > idle);
+        play.machine.rest();
+        assert_eq!(play.machine.buffer_memory(), idle);
+    }
+    assert_eq!(play.seqs(), [1, 2, 3, 4]);
+}

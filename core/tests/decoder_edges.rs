@@ -88,7 +88,7 @@ fn what_follows_the_end_of_a_stream_is_its_checksum_and_no_more() {
 fn large_pieces_that_wait_for_their_end_never_take_more_room_than_the_cap() {
     let limit = 1_000_000;
     let mut decoder = FrameDecoder::new(DecoderMode::ZlibStream, limit);
-    let idle = decoder.memory();
+    let idle = at_rest(&mut decoder, &mut ZlibServer::new());
     for piece in [600_000, 100_000, 300_000] {
         assert!(
             feed(&mut decoder, binary(vec![b'x'; piece]))
@@ -97,6 +97,55 @@ fn large_pieces_that_wait_for_their_end_never_take_more_room_than_the_cap() {
         );
         assert!(decoder.memory() <= idle + limit);
     }
+}
+
+#[test]
+fn a_decoder_holds_nothing_before_its_first_compressed_message() {
+    for mode in [
+        DecoderMode::Plain,
+        DecoderMode::ZlibStream,
+        DecoderMode::Payload,
+    ] {
+        let mut decoder = FrameDecoder::new(mode, DEFAULT_PAYLOAD_LIMIT);
+        assert_eq!(decoder.memory(), 0, "{mode:?}");
+        decoder.reset();
+        feed(&mut decoder, text("{}")).unwrap();
+        assert_eq!(decoder.memory(), 0, "{mode:?}");
+    }
+    let mut decoder = zlib();
+    // The window alone.
+    assert!(at_rest(&mut decoder, &mut ZlibServer::new()) > 32 * 1024);
+}
+
+#[test]
+fn at_rest_only_what_waits_for_its_end_is_held_and_nothing_is_lost() {
+    let mut server = ZlibServer::with_level(0);
+    let mut decoder = zlib();
+    let idle = at_rest(&mut decoder, &mut server);
+    let payload = repeated(7000);
+    for _ in 0..2 {
+        let sent = server.payload(&payload);
+        let (start, end) = sent.split_at(3000);
+        assert!(feed(&mut decoder, binary(start)).unwrap().is_empty());
+        decoder.rest();
+        assert!(decoder.memory() >= idle + 3000);
+        assert_eq!(
+            feed(&mut decoder, binary(end)).unwrap(),
+            [payload.as_bytes()]
+        );
+        assert!(decoder.memory() > idle, "more may come");
+        decoder.rest();
+        assert_eq!(decoder.memory(), idle);
+    }
+    // Text whose end is still to come, which was flushed all the same.
+    let half = server.payload(&payload[..4000]);
+    assert!(feed(&mut decoder, binary(half)).unwrap().is_empty());
+    decoder.rest();
+    let rest = server.payload(&payload[4000..]);
+    assert_eq!(
+        feed(&mut decoder, binary(rest)).unwrap(),
+        [payload.as_bytes()]
+    );
 }
 
 #[test]

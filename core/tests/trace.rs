@@ -259,6 +259,19 @@ fn a_life_comes_out_the_same_again() {
 }
 
 #[test]
+fn a_recorded_shard_gives_memory_back_as_any_other() {
+    let mut bot = Bot::new(Compression::Zlib);
+    bot.fleet(FleetInput::Start);
+    bot.shard(Input::Start);
+    bot.passes(100);
+    bot.opens();
+    let shard = bot.shard.as_mut().unwrap();
+    let before = shard.buffer_memory();
+    shard.rest();
+    assert!(shard.buffer_memory() < before);
+}
+
+#[test]
 fn the_token_is_not_in_it() {
     let trace = Bot::new(Compression::None).trace();
     assert!(!trace.contains(TOKEN));

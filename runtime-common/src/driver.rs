@@ -87,6 +87,7 @@ impl<S: Socket> Driver<S> {
         most: usize,
         dial: impl FnMut(Target) -> Dial<S> + Send + 'static,
     ) -> Self {
+        let rush = Rush::at(seat.network().gate.clone());
         let wire = Connection {
             dial: Box::new(dial),
             network: seat.network().clone(),
@@ -100,7 +101,7 @@ impl<S: Socket> Driver<S> {
             begun: false,
             most,
             passes: 0,
-            rush: Rush::default(),
+            rush,
             keeping: Keeping::default(),
         }
     }

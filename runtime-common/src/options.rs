@@ -8,6 +8,7 @@ use shardwright_core::{
     ReShardPolicy, ShardLimits, ShardPlan, ShardState, StatusUpdate, Token,
 };
 
+use crate::rush::Gate;
 use crate::{
     Acknowledge, IdentifyGate, InPlace, Network, Overflow, SessionStore, StoreError, TlsError,
     TlsOptions, TraceFile, TraceFileError,
@@ -115,6 +116,7 @@ impl Options {
         Ok(Network {
             tls: self.tls.client_config()?,
             proxy: Arc::new(self.proxy.clone()),
+            gate: Gate::default(),
         })
     }
 

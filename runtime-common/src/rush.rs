@@ -5,24 +5,26 @@
 //! the others begin, in the order they came, when one of those has taken all there was, or has had its share.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
+use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
-/// So many shards of a process are amid.
-const MOST: usize = 64;
+/// So many shards of a bot are amid, where that is enough for all threads that may drive them.
+const MOST: usize = 16;
 /// After so many turns another may begin.
 const SHARE: u32 = 128;
 /// So long at most is waited, then one turn is taken all the same: those who are amid may be held up.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// All shards of a process.
-static ALL: Gate = Gate::new();
+/// What all shards of a bot share.
+#[derive(Clone, Debug)]
+pub(crate) struct Gate {
+    most: usize,
+    state: Arc<Mutex<State>>,
+}
 
-#[derive(Debug)]
-struct Gate(Mutex<State>);
-
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct State {
     /// Those who are amid, and those who may be and have not asked since.
     amid: usize,
@@ -31,19 +33,22 @@ struct State {
     let_in: BTreeSet<u64>,
 }
 
+impl Default for Gate {
+    fn default() -> Self {
+        let threads = available_parallelism().map_or(1, usize::from);
+        Self::for_so_many(MOST.max(4 * threads))
+    }
+}
+
 impl Gate {
-    const fn new() -> Self {
-        Self(Mutex::new(State {
-            amid: 0,
-            tickets: 0,
-            waiting: BTreeMap::new(),
-            let_in: BTreeSet::new(),
-        }))
+    fn for_so_many(most: usize) -> Self {
+        let state = Arc::default();
+        Self { most, state }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         // A panic of the other side leaves plain data behind.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// One is not amid any more.
@@ -75,17 +80,11 @@ enum Place {
 #[derive(Debug)]
 pub(crate) struct Rush {
     place: Place,
-    gate: &'static Gate,
-}
-
-impl Default for Rush {
-    fn default() -> Self {
-        Self::at(&ALL)
-    }
+    gate: Gate,
 }
 
 impl Rush {
-    fn at(gate: &'static Gate) -> Self {
+    pub(crate) fn at(gate: Gate) -> Self {
         let place = Place::Away;
         Self { place, gate }
     }
@@ -102,7 +101,7 @@ impl Rush {
         let mut state = self.gate.lock();
         let (ticket, until) = match self.place {
             Place::Waits(ticket, until) => (ticket, until),
-            _ if state.amid < MOST => {
+            _ if state.amid < self.gate.most => {
                 state.amid += 1;
                 drop(state);
                 self.place = Place::Amid(SHARE - 1);
@@ -161,7 +160,6 @@ impl Drop for Rush {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::task::Wake;
 
@@ -180,8 +178,8 @@ mod tests {
     struct Shards(Vec<(Rush, Arc<Bell>)>);
 
     impl Shards {
-        fn new(gate: &'static Gate, count: usize) -> Self {
-            let one = || (Rush::at(gate), Arc::new(Bell::default()));
+        fn new(gate: &Gate, count: usize) -> Self {
+            let one = || (Rush::at(gate.clone()), Arc::new(Bell::default()));
             Self((0..count).map(|_| one()).collect())
         }
 
@@ -200,9 +198,9 @@ mod tests {
 
     #[test]
     fn only_so_many_are_amid_and_the_others_follow_in_order() {
-        static GATE: Gate = Gate::new();
+        let gate = Gate::for_so_many(MOST);
         let now = Instant::now();
-        let mut shards = Shards::new(&GATE, MOST + 3);
+        let mut shards = Shards::new(&gate, MOST + 3);
         let may: Vec<_> = (0..MOST + 3).map(|index| shards.ask(index, now)).collect();
         assert_eq!(may.iter().filter(|may| **may).count(), MOST);
         assert_eq!(may[MOST..], [false; 3]);
@@ -221,15 +219,15 @@ mod tests {
         assert_eq!(shards.rung(), [MOST, MOST + 1]);
         assert!(shards.ask(MOST + 1, now), "formerly the last");
         drop(shards);
-        assert_eq!(GATE.lock().amid, 0);
-        assert!(GATE.lock().waiting.is_empty() && GATE.lock().let_in.is_empty());
+        assert_eq!(gate.lock().amid, 0);
+        assert!(gate.lock().waiting.is_empty() && gate.lock().let_in.is_empty());
     }
 
     #[test]
     fn after_its_share_a_shard_lets_another_in() {
-        static GATE: Gate = Gate::new();
+        let gate = Gate::for_so_many(MOST);
         let now = Instant::now();
-        let mut shards = Shards::new(&GATE, MOST + 1);
+        let mut shards = Shards::new(&gate, MOST + 1);
         for index in 0..MOST {
             assert!(shards.ask(index, now));
         }
@@ -249,9 +247,9 @@ mod tests {
 
     #[test]
     fn nobody_waits_for_long_for_those_who_are_held_up() {
-        static GATE: Gate = Gate::new();
+        let gate = Gate::for_so_many(MOST);
         let mut now = Instant::now();
-        let mut shards = Shards::new(&GATE, MOST + 1);
+        let mut shards = Shards::new(&gate, MOST + 1);
         for index in 0..MOST {
             assert!(shards.ask(index, now));
         }
@@ -264,6 +262,6 @@ mod tests {
         }
         assert!(!shards.ask(MOST, now));
         drop(shards);
-        assert_eq!(GATE.lock().amid, 0);
+        assert_eq!(gate.lock().amid, 0);
     }
 }

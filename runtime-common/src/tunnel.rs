@@ -15,6 +15,7 @@ use ureq::unversioned::transport::{
 };
 
 use crate::io_fault;
+use crate::rush::Gate;
 
 /// What all connections of a bot have in common.
 #[derive(Clone, Debug)]
@@ -24,6 +25,8 @@ pub struct Network {
     pub tls: Arc<ClientConfig>,
     /// Which hosts are reached through which proxy.
     pub proxy: Arc<ProxyRules>,
+    /// Who may read when all want to.
+    pub(crate) gate: Gate,
 }
 
 /// A fault on the way to the proxy. One's own deadline is no fault of the proxy's.

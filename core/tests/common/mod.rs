@@ -36,6 +36,14 @@ impl ZlibServer {
     }
 }
 
+/// What the decoder of a connection that has begun holds when nothing comes: its context.
+pub(crate) fn at_rest(decoder: &mut FrameDecoder, server: &mut ZlibServer) -> usize {
+    let first = server.payload("{}");
+    assert_eq!(feed(decoder, binary(first)).unwrap(), [b"{}"]);
+    decoder.rest();
+    decoder.memory()
+}
+
 /// A stored deflate block: the bytes as they are.
 pub(crate) fn stored(data: &[u8]) -> Vec<u8> {
     let len = u16::try_from(data.len()).unwrap();

@@ -58,7 +58,7 @@ fn nobody_looks_again_and_again_while_the_last_starts_are_given() {
         Some((shard(1), ConnId(1)))
     );
     assert_eq!(turns.grant(later), None);
-    assert_eq!(turns.next(later), Some(now + WINDOW + SURELY));
+    assert_eq!(turns.next(), Some(now + WINDOW + SURELY));
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn who_gives_up_waiting_takes_no_turn() {
     }
     assert_eq!(turns.grant(now), Some((shard(4), ConnId(1))));
     turns.sent(shard(4), now);
-    assert_eq!(turns.next(now), Some(now + BETWEEN));
+    assert_eq!(turns.next(), Some(now + BETWEEN));
     assert_eq!(turns.grant(now + BETWEEN), Some((shard(9), ConnId(1))));
 }
 
@@ -120,6 +120,32 @@ fn what_leaves_around_the_end_of_a_window_counts_in_the_next() {
             turns.sent(zero, now + at);
         }
         assert_eq!(turns.remaining(), left, "{before:?}");
+    }
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "an origin for virtual time")]
+fn what_leaves_shortly_before_an_answer_at_the_end_of_a_window_counts_in_the_next() {
+    let now = Instant::now();
+    let hour = Duration::from_secs(3600);
+    let secs = Duration::from_secs;
+    let zero = ShardId::new(0, 1).unwrap();
+    // Asked six seconds after it has left: it may still be on its way. Only one of them may be until the end.
+    for (before_the_end, left) in [(secs(17), 9), (secs(8), 8)] {
+        let mut turns = IdentifyTurns::new(&SessionStartLimit::new(10, 5, hour, 1), false, now);
+        let sent = now + hour - before_the_end;
+        turns.request(zero, ConnId(1));
+        assert!(turns.grant(sent).is_some());
+        turns.sent(zero, sent);
+        let asked = sent + secs(6);
+        let limit = SessionStartLimit::new(10, 5, before_the_end - secs(6), 1);
+        assert!(turns.refresh(&limit, asked).is_empty());
+        assert_eq!(turns.remaining(), 4);
+        let next = now + hour + SURELY;
+        turns.request(zero, ConnId(2));
+        assert!(turns.grant(next).is_some());
+        turns.sent(zero, next);
+        assert_eq!(turns.remaining(), left, "{before_the_end:?}");
     }
 }
 
@@ -190,6 +216,7 @@ fn turns_at_the_gate_are_called_back_when_they_come_to_share_a_bucket() {
     let called_back = turns.refresh(&limit(1), now);
     assert_eq!(called_back, [(shard(0), ConnId(1)), (shard(2), ConnId(1))]);
     assert!(!turns.opened(shard(0), ConnId(1)), "it asks again");
+    assert!(!turns.is_granted(shard(0), ConnId(1)));
     assert!(
         turns.is_granted(shard(1), ConnId(1)),
         "it may be used any moment"

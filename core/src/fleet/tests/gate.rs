@@ -91,6 +91,26 @@ fn a_gate_that_fails_blocks_nobody_for_good() {
 }
 
 #[test]
+fn a_gate_that_fails_for_a_turn_that_is_over_means_nothing() {
+    let mut world = gated(1, 1);
+    let first = world.at_gate[0].clone();
+    let failed = FleetInput::GateFailed {
+        shard: first.shard,
+        conn: ConnId(first.conn.0 + 1),
+    };
+    world.tell(failed);
+    let problems = |world: &World| {
+        let events = world.events.iter();
+        let problem = |event: &Event<'_>| matches!(event, Event::Problem { .. });
+        events.filter(|(_, event)| problem(event)).count()
+    };
+    assert_eq!(problems(&world), 0);
+    assert_eq!(world.at_gate.len(), 1, "the turn is still waited for");
+    world.tell(open(&first));
+    assert_eq!(world.identified.len(), 1);
+}
+
+#[test]
 fn a_stop_leaves_the_gate() {
     let mut world = gated(2, 16);
     world.tell(FleetInput::Stop(Stop::Final));

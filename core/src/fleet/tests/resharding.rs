@@ -584,6 +584,21 @@ fn a_bot_that_is_stopped_while_its_old_layout_ends_hands_over_all_of_it() {
 }
 
 #[test]
+fn old_shards_that_never_had_their_turn_hold_up_no_new_ones() {
+    let plan = ShardPlan::Total(40);
+    let mut world = World::new(plan, limit(1000, 3600, 1), 40);
+    world.fleet.config.re_shard = ReShardPolicy::StopThenStart;
+    // Those that start get nowhere, so the others stay in the queue.
+    world.hanging = (0..40).collect();
+    world.tell(FleetInput::Start);
+    assert!(world.started.len() < 30, "{:?}", world.started);
+    world.hanging.clear();
+    ask(&mut world, Some(3));
+    world.pass(Duration::from_secs(20));
+    assert_eq!(connected(&world), [3]);
+}
+
+#[test]
 fn commands_for_a_layout_that_makes_way_are_for_the_next() {
     let mut world = with(ReShardPolicy::StopThenStart, 2);
     world.stubborn = vec![0, 1];
