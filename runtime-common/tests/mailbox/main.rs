@@ -16,7 +16,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
-
 /// Real dispatches: READY and `count - 1` more, of sequences 1 to `count`.
 fn dispatches(number: u32, count: u64) -> Vec<Event<'static>> {
     let mut events = sessions(number, &[count]);
