@@ -11,7 +11,7 @@ use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
 /// So many shards of a bot are amid, where that is enough for all threads that may drive them.
-const MOST: usize = 16;
+const MOST: usize = 32;
 /// After so many turns another may begin.
 const SHARE: u32 = 128;
 /// So long at most is waited, then one turn is taken all the same: those who are amid may be held up.
