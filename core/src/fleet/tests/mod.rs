@@ -6,6 +6,7 @@ mod moving;
 mod resharding;
 mod running;
 mod starts;
+mod swapping;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
