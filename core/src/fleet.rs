@@ -288,7 +288,7 @@ impl FleetMachine {
     }
 
     fn next_time(&self) -> Option<Instant> {
-        let turn = self.turns.as_ref().and_then(IdentifyTurns::next);
+        let turn = self.turns.as_ref().and_then(|turns| turns.next(self.now));
         let re_shard = self.re_shard.as_ref().and_then(ReShard::next_time);
         let recount = self.recount.as_ref().and_then(Recount::next_time);
         let removals = self.removals.values().map(Removal::patience_ends);

@@ -58,7 +58,7 @@ fn nobody_looks_again_and_again_while_the_last_starts_are_given() {
         Some((shard(1), ConnId(1)))
     );
     assert_eq!(turns.grant(later), None);
-    assert_eq!(turns.next(), Some(now + WINDOW + SURELY));
+    assert_eq!(turns.next(later), Some(now + WINDOW + SURELY));
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn who_gives_up_waiting_takes_no_turn() {
     }
     assert_eq!(turns.grant(now), Some((shard(4), ConnId(1))));
     turns.sent(shard(4), now);
-    assert_eq!(turns.next(), Some(now + BETWEEN));
+    assert_eq!(turns.next(now), Some(now + BETWEEN));
     assert_eq!(turns.grant(now + BETWEEN), Some((shard(9), ConnId(1))));
 }
 
@@ -146,6 +146,21 @@ fn what_leaves_shortly_before_an_answer_at_the_end_of_a_window_counts_in_the_nex
         assert!(turns.grant(next).is_some());
         turns.sent(zero, next);
         assert_eq!(turns.remaining(), left, "{before_the_end:?}");
+    }
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "an origin for virtual time")]
+fn a_window_that_may_be_over_has_no_more_starts_than_the_next() {
+    let now = Instant::now();
+    let hour = Duration::from_secs(3600);
+    let shard = |number| ShardId::new(number, 8).unwrap();
+    // More are left than there are at all, says Discord.
+    for (at, given) in [(hour / 2, 4), (hour, 2), (hour + SURELY / 2, 2)] {
+        let mut turns = IdentifyTurns::new(&SessionStartLimit::new(2, 100, hour, 8), false, now);
+        (0..4).for_each(|number| turns.request(shard(number), ConnId(1)));
+        let turns_given = (0..4).filter(|_| turns.grant(now + at).is_some());
+        assert_eq!(turns_given.count(), given, "{at:?}");
     }
 }
 
