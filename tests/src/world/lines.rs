@@ -283,6 +283,10 @@ impl World {
         let Some(line) = self.lines.get_mut(&id) else {
             return;
         };
+        if matches!(down, Down::Message { whole: true, .. }) {
+            let said = &mut self.line_stories[id.0 as usize - 1].said;
+            said.get_or_insert(self.now - self.base);
+        }
         match line.down.put(self.now, bytes, &self.network, &mut self.rng) {
             Passage::At(at) => {
                 if at - self.now > LONG {

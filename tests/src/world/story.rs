@@ -236,6 +236,8 @@ pub struct LineStory {
     pub close: Option<(Duration, u16)>,
     /// The close frame the client got.
     pub closed: Option<(Duration, Option<u16>)>,
+    /// When the server first put a whole message on it.
+    pub said: Option<Duration>,
     /// When whole messages reached the client: the first, and the last so far.
     pub heard: Option<(Duration, Duration)>,
     /// From when to when what the server sends is long on its way, for want of bandwidth: the last time.
@@ -270,6 +272,7 @@ impl LineStory {
             sent: Vec::new(),
             close: None,
             closed: None,
+            said: None,
             heard: None,
             slow: None,
             most_unread: 0,

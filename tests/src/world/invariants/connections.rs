@@ -49,6 +49,7 @@ pub(super) fn check(evidence: &Evidence<'_>, broken: &mut Vec<Broken>) {
             && interval >= SHORT
             // Else something came before it, and there is no telling when it came itself.
             && hello >= sent
+            && line.said.is_none_or(|first| first >= sent)
         {
             beats(evidence, &congestion, line, (hello, interval), broken);
         }

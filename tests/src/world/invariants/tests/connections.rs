@@ -58,6 +58,15 @@ fn rule_3_no_beat_is_late() {
 }
 
 #[test]
+fn rule_3_what_came_before_hello_is_not_taken_for_it() {
+    for (said, broken) in [(8, &[][..]), (10, &[3])] {
+        let mut it = beating(&[31, 51, 71, 91]);
+        it.line(1).said = Some(s(said));
+        assert_eq!(it.broken(), broken, "{said}");
+    }
+}
+
+#[test]
 fn rule_3_a_limit_broken_at_the_server_counts_if_the_line_was_steady() {
     for (late, broken) in [(0, &[3][..]), (2, &[])] {
         let mut it = beating(&[30, 50, 70, 90]);
