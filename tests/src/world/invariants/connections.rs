@@ -47,10 +47,10 @@ pub(super) fn check(evidence: &Evidence<'_>, broken: &mut Vec<Broken>) {
         };
         if let (Some((sent, interval)), Some((hello, _))) = (interval, line.heard)
             && interval >= SHORT
-            // Else something came before it, and there is no telling when it came itself.
-            && hello >= sent
-            && line.said.is_none_or(|first| first >= sent)
         {
+            // Else something came before it, and there is no telling when it came itself.
+            let is_first = hello >= sent && line.said.is_none_or(|first| first >= sent);
+            let hello = is_first.then_some(hello);
             beats(evidence, &congestion, line, (hello, interval), broken);
         }
         silence(
@@ -108,20 +108,22 @@ fn beats(
     evidence: &Evidence<'_>,
     congestion: &Congestion,
     line: &LineStory,
-    (hello, interval): (Duration, Duration),
+    (hello, interval): (Option<Duration>, Duration),
     broken: &mut Vec<Broken>,
 ) {
     let owner = (line.bot.0, line.life);
     let end = left(line).unwrap_or(evidence.end);
-    let mut last = hello;
-    let beats = line
+    let mut beats = line
         .sent
         .iter()
         .filter(|sent| sent.op == 1)
         .map(|sent| sent.at);
+    let Some(mut last) = hello.or_else(|| beats.next()) else {
+        return;
+    };
     for at in beats.chain([end]) {
         // A Hello that came while nothing was read counts from when it was read.
-        let unread = if last == hello {
+        let unread = if Some(last) == hello {
             congestion.within(owner, last, at)
         } else {
             Duration::ZERO

@@ -64,6 +64,10 @@ fn rule_3_what_came_before_hello_is_not_taken_for_it() {
         it.line(1).said = Some(s(said));
         assert_eq!(it.broken(), broken, "{said}");
     }
+    // The beats after the first are due all the same.
+    let mut it = beating(&[31, 52, 71, 91]);
+    it.line(1).said = Some(s(8));
+    assert_eq!(it.broken(), [3]);
 }
 
 #[test]
