@@ -59,6 +59,12 @@ pub enum Action<'m> {
         /// On which connection.
         conn: ConnId,
     },
+    /// The answer to [`Input::CatchUp`](crate::Input::CatchUp): everything that the gateway sent before it was
+    /// asked has been emitted.
+    CaughtUp {
+        /// Of the question.
+        mark: u64,
+    },
     /// What became of a command.
     Answer {
         /// The caller's number for it.

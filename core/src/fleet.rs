@@ -29,6 +29,7 @@ mod identify;
 mod members;
 mod messages;
 mod moving;
+mod overlapping;
 mod patience;
 mod planning;
 mod recount;
@@ -112,6 +113,8 @@ pub struct FleetMachine {
     questions: BTreeMap<CommandId, Question>,
     removals: BTreeMap<CommandId, Removal>,
     re_shard: Option<ReShard>,
+    /// How often old shards were asked whether they have caught up.
+    marks: u64,
     recount: Option<Recount>,
     /// Members that shards have still to gather.
     collections: Collections,
@@ -148,6 +151,7 @@ impl FleetMachine {
             questions: BTreeMap::new(),
             removals: BTreeMap::new(),
             re_shard: None,
+            marks: 0,
             recount: None,
             collections: Collections::default(),
             out: VecDeque::new(),
@@ -365,6 +369,8 @@ impl FleetMachine {
         match report {
             ShardReport::WantIdentify { conn } => {
                 self.take_back_turn(shard);
+                self.set_session(shard, false);
+                self.look_at_the_coming();
                 if let (State::Running, Some(turns)) = (&self.state, &mut self.turns) {
                     turns.request(shard, conn);
                 }
@@ -379,6 +385,7 @@ impl FleetMachine {
             ShardReport::Up => {
                 self.falls.remove(&shard);
                 self.set_up(shard, true);
+                self.set_session(shard, true);
                 self.free_place(shard);
                 self.say_if_all_up();
                 self.look_at_the_coming();
@@ -387,16 +394,24 @@ impl FleetMachine {
                 self.set_up(shard, false);
                 // It asks again by itself; meanwhile the next may dial.
                 self.free_place(shard);
+                self.look_at_the_coming();
             }
             ShardReport::Loaded => {
                 self.set_loaded(shard);
                 self.look_at_the_coming();
             }
+            ShardReport::CaughtUp { mark } => self.caught_up(shard, mark),
             ShardReport::Answer { id, answer } => self.answered(shard, id, answer),
             ShardReport::Members { id, result } => self.members_collected(shard, id, result),
             ShardReport::State { state } => self.state_known(shard, &state),
-            ShardReport::Vanished { state } => self.vanished(shard, state),
-            ShardReport::Stopped { why, state } => self.shard_stopped(shard, why, state),
+            ShardReport::Vanished { state } => {
+                self.vanished(shard, state);
+                self.look_at_the_coming();
+            }
+            ShardReport::Stopped { why, state } => {
+                self.shard_stopped(shard, why, state);
+                self.look_at_the_coming();
+            }
         }
     }
 

@@ -139,6 +139,13 @@ impl Heart {
         Some(now.saturating_duration_since(beat.at))
     }
 
+    /// How many beats may still be answered. One that has waited for longer than from one beat to the next was
+    /// not, or the link would have been given up.
+    pub(crate) fn unanswered(&self, now: Instant) -> usize {
+        let young = |beat: &&Beat| now.saturating_duration_since(beat.at) <= self.interval;
+        self.waiting.iter().filter(young).count()
+    }
+
     /// A complete dispatch came: the link lives.
     pub(crate) fn dispatch(&mut self) {
         self.dispatch_since = true;

@@ -113,6 +113,13 @@ pub enum Input {
         /// What to do if the shard is not READY.
         if_not_ready: IfNotReady,
     },
+    /// Say once all that the gateway has sent until now is handed over: answered with
+    /// [`Action::CaughtUp`](crate::Action::CaughtUp). Forgotten if the connection ends before, and without one
+    /// that is READY.
+    CatchUp {
+        /// Comes back with the answer. Only the last question is answered.
+        mark: u64,
+    },
     /// The consumer has handled all events up to and with this one.
     ///
     /// Of an older session it is ignored; ahead of what was received it is misuse.

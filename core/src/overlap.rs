@@ -22,6 +22,10 @@ impl Overlap {
     /// How far apart two layouts may be: 10 s.
     pub const WINDOW: Duration = Duration::from_secs(10);
 
+    /// How long a new layout keeps what the old one has not delivered: 9 s. Less than the window, so that what
+    /// is still kept when it takes over can still be recognized.
+    pub const KEPT: Duration = Self::WINDOW.saturating_sub(Duration::from_secs(1));
+
     /// Nothing was delivered yet.
     #[must_use]
     pub fn new() -> Self {

@@ -58,6 +58,11 @@ impl Clock {
         self.latest
     }
 
+    /// What [`latest`](Self::latest) is once a machine is shown the time.
+    pub(crate) fn next(&self) -> Instant {
+        self.latest.max(self.now)
+    }
+
     pub(crate) fn step(&mut self, step: Step, deadline: Option<Instant>) {
         let by = match step {
             Step::Millis(n) => Duration::from_millis(n.into()),

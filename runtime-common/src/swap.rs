@@ -2,7 +2,7 @@
 //! back, afterwards those that the old one has delivered are left out.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use shardwright_core::{Dispatch, Event, Overlap};
 
@@ -58,10 +58,6 @@ impl Swap {
     }
 }
 
-/// How long a new layout keeps what the old one has not delivered. Less than that is remembered for, so that
-/// what is still kept at the swap can still be recognized.
-const KEPT: Duration = Overlap::WINDOW.saturating_sub(Duration::from_secs(1));
-
 /// The latest dispatches of a shard that is not heard yet.
 #[derive(Debug, Default)]
 pub(crate) struct Muted {
@@ -83,7 +79,7 @@ impl Muted {
         self.bytes += size;
         self.kept.push_back((now, event, size));
         while let Some((at, _, size)) = self.kept.front()
-            && (self.bytes > at_most || now.saturating_duration_since(*at) > KEPT)
+            && (self.bytes > at_most || now.saturating_duration_since(*at) > Overlap::KEPT)
         {
             self.bytes -= size;
             self.kept.pop_front();
@@ -99,7 +95,7 @@ impl Muted {
         let now = Instant::now();
         self.kept
             .into_iter()
-            .filter(move |(at, ..)| now.saturating_duration_since(*at) <= KEPT)
+            .filter(move |(at, ..)| now.saturating_duration_since(*at) <= Overlap::KEPT)
             .map(|(_, event, _)| event)
     }
 

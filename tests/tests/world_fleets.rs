@@ -179,7 +179,24 @@ fn a_new_layout_brings_no_more_than_it_lately_heard() {
     world.run_until(|world| world.all_live(bot)).unwrap();
     world.re_shard(bot, Some(8));
     // The first of the new layout listens for half a minute before the last is up.
-    world.run_for(SECOND * 30).unwrap();
+    let is_new =
+        |event: &Event<'_>| matches!(event, Event::Ready { shard, .. } if shard.total() == 8);
+    world
+        .run_until(|world| {
+            notices(world, bot)
+                .filter(|(_, event)| is_new(event))
+                .count()
+                == 8
+        })
+        .unwrap();
+    // Nothing more comes of the old one's session, so it is not waited for.
+    let old = Target::Shard(shardwright_testkit::server::Shard {
+        number: 0,
+        total: 1,
+    });
+    world.play(&old, &[Effect::Op9(false.into())]);
+    world.run_for(SECOND).unwrap();
+    assert!(world.story(bot).swapped.is_empty());
     world.set_consumer(bot, Consumer::Pauses);
     world.run_for(SECOND * 30).unwrap();
     let story = world.story(bot);

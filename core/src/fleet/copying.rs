@@ -31,6 +31,7 @@ impl FleetMachine {
             questions: self.questions.clone(),
             removals: self.removals.clone(),
             re_shard: self.re_shard.clone(),
+            marks: self.marks,
             recount: self.recount.clone(),
             collections: self.collections.clone(),
             out: VecDeque::new(),

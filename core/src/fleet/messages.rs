@@ -42,9 +42,10 @@ pub enum ReShardPolicy {
     /// All shards stop, then the new ones start, as fast as they may identify. The bot is offline
     /// meanwhile.
     StopThenStart,
-    /// The new shards start beside the old ones, unheard. When all are READY and their guilds are loaded
-    /// they take over at once: no event is missed as long as the two are less than 9 s apart, and one
-    /// comes twice only if its body differs. If that fails the old ones just go on.
+    /// The new shards start beside the old ones, unheard. They take over when all are READY, their guilds are
+    /// loaded, and the old ones have delivered what came before that, however slow the consumer is. No
+    /// event is missed as long as Discord sends it to both within 3 s, and one comes twice only if its body
+    /// differs. If that fails, or takes ten minutes, the old ones just go on.
     StartThenSwap,
 }
 
@@ -350,6 +351,11 @@ pub enum ShardReport {
         /// On this connection.
         conn: ConnId,
     },
+    /// The answer to [`ToShard::CatchUp`].
+    CaughtUp {
+        /// Of the question.
+        mark: u64,
+    },
     /// READY or RESUMED.
     Up,
     /// It lost a connection, or could not make one.
@@ -405,6 +411,7 @@ impl ShardReport {
             Action::WantIdentify { conn } => Self::WantIdentify { conn: *conn },
             Action::WithdrawIdentify { conn } => Self::WithdrawIdentify { conn: *conn },
             Action::IdentifySent { conn } => Self::IdentifySent { conn: *conn },
+            Action::CaughtUp { mark } => Self::CaughtUp { mark: *mark },
             Action::Answer { id, answer } => Self::Answer {
                 id: *id,
                 answer: answer.clone(),
@@ -439,6 +446,12 @@ pub enum ToShard {
         /// What to do if it is not READY.
         if_not_ready: IfNotReady,
     },
+    /// Say once all that its gateway has sent until now is in the consumer's mailbox. A runtime that keeps
+    /// events elsewhere in between puts them there before it reports the answer.
+    CatchUp {
+        /// Comes back with the answer.
+        mark: u64,
+    },
     /// Gather these members: for the [`MemberCollector`](crate::MemberCollector) beside its machine.
     CollectMembers {
         /// The caller's number for it.
@@ -467,6 +480,7 @@ impl ToShard {
                 command,
                 if_not_ready,
             },
+            Self::CatchUp { mark } => Input::CatchUp { mark },
             Self::CollectMembers { .. } | Self::ReportState => return None,
             Self::Stop(how) => Input::Stop(how),
         })

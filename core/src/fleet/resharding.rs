@@ -12,15 +12,18 @@
 //!         ▼                            ▼
 //!     Emptying                      Building, the old layout untouched
 //!     the old ones end                 │ all up and loaded      │ one is refused, or too late
-//!         │                            ▼                        ▼
-//!         ▼                     swap, the old ones end       the new ones end
-//!     the new ones start                                     the old layout goes on
+//!         │                            ▼                        │
+//!         ▼                      ... the old have caught up     │
+//!     the new ones start               │                        ▼
+//!                                      ▼                     the new ones end
+//!                               swap, the old ones end       the old layout goes on
 //! ```
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::identify::BETWEEN;
+use super::overlapping::{Next, Overlapping};
 use super::patience::Patience;
 use super::roster::{Life, Shard};
 use super::{
@@ -63,6 +66,8 @@ enum Phase {
     Building {
         total: u32,
         deadline: Instant,
+        /// From when on all of the new layout are up and loaded.
+        overlap: Option<Overlapping>,
     },
     /// The new layout has taken over; the old shards end.
     Leaving {
@@ -89,7 +94,12 @@ impl ReShard {
         match &self.phase {
             Phase::Fetching { retry_at } => *retry_at,
             Phase::Waiting { until } => Some(*until),
-            Phase::Building { deadline, .. } => Some(*deadline),
+            Phase::Building {
+                deadline, overlap, ..
+            } => {
+                let look = overlap.as_ref().map(Overlapping::look_again);
+                Some(look.map_or(*deadline, |look| look.min(*deadline)))
+            }
             Phase::Emptying { patience, .. } | Phase::Leaving { patience, .. } => {
                 Some(patience.end())
             }
@@ -250,7 +260,11 @@ impl FleetMachine {
             .map_or(1, |turns| turns.max_concurrency());
         let deadline = self.now + BETWEEN * total.div_ceil(turns) + TIME_TO_BUILD;
         if let Some(re_shard) = &mut self.re_shard {
-            re_shard.phase = Phase::Building { total, deadline };
+            re_shard.phase = Phase::Building {
+                total,
+                deadline,
+                overlap: None,
+            };
         }
         self.out.push_back(FleetAction::PrepareSwap);
         self.enlist_layout(total, true);
@@ -264,19 +278,55 @@ impl FleetMachine {
         self.start_what_is_near();
     }
 
-    /// Swaps if all of the new layout are up and their guilds are loaded.
+    /// Swaps if all of the new layout are up, their guilds are loaded, and the old layout has delivered what came
+    /// before that.
     pub(super) fn look_at_the_coming(&mut self) {
+        let (now, shards) = (self.now, &self.shards);
         let Some(ReShard {
-            phase: Phase::Building { total, .. },
+            phase: Phase::Building { total, overlap, .. },
             ..
-        }) = self.re_shard
+        }) = &mut self.re_shard
         else {
             return;
         };
-        let mut coming = self.shards.values().filter(|shard| shard.coming);
+        let mut coming = shards.values().filter(|shard| shard.coming);
         if !coming.all(|shard| shard.is_up() && shard.is_loaded()) {
+            *overlap = None;
             return;
         }
+        let overlapping = overlap.get_or_insert_with(|| Overlapping::new(now));
+        match overlapping.go_on(now, shards, &mut self.marks) {
+            Next::Wait => {}
+            Next::Ask { mark, shards } => {
+                for shard in shards {
+                    let message = ToShard::CatchUp { mark };
+                    self.out.push_back(FleetAction::Tell { shard, message });
+                }
+            }
+            Next::Swap => {
+                let total = *total;
+                self.swap(total);
+            }
+        }
+    }
+
+    /// A shard has delivered what there was when it was asked.
+    pub(super) fn caught_up(&mut self, shard: ShardId, mark: u64) {
+        if let Some(ReShard {
+            phase:
+                Phase::Building {
+                    overlap: Some(overlap),
+                    ..
+                },
+            ..
+        }) = &mut self.re_shard
+            && overlap.caught_up(shard, mark)
+        {
+            self.look_at_the_coming();
+        }
+    }
+
+    fn swap(&mut self, total: u32) {
         self.say_re_shard(total);
         self.out.push_back(FleetAction::Swap);
         let old = self.end_shards(|shard| !shard.coming);
@@ -396,6 +446,10 @@ impl FleetMachine {
             Phase::Building { deadline, .. } if *deadline <= now => {
                 self.fail_re_shard(FleetError::TimedOut);
             }
+            Phase::Building {
+                overlap: Some(overlap),
+                ..
+            } if overlap.look_again() <= now => self.look_at_the_coming(),
             Phase::Emptying { old, patience, .. } | Phase::Leaving { old, patience } => {
                 if !patience.is_over(now, time) {
                     return;

@@ -31,6 +31,8 @@ pub(super) enum Life {
     Running {
         /// READY or RESUMED, as far as reported.
         up: bool,
+        /// It has a session, as far as reported: from READY on, until it asks to identify.
+        session: bool,
         /// Its guilds are loaded, as far as reported.
         loaded: bool,
         /// Still on its way to its first Identify: holds one of the bucket's places.
@@ -55,6 +57,15 @@ impl Shard {
 
     pub(super) fn is_up(&self) -> bool {
         matches!(self.life, Life::Running { up: true, .. })
+    }
+
+    /// More events may come of a session that it had.
+    pub(super) fn has_events_to_come(&self) -> bool {
+        match self.life {
+            Life::Running { session, .. } => session,
+            Life::Fallen { .. } => true,
+            Life::Planned(_) | Life::Stopped(_) => false,
+        }
     }
 
     pub(super) fn is_loaded(&self) -> bool {
@@ -128,6 +139,7 @@ impl FleetMachine {
         let muted = shard.coming;
         shard.life = Life::Running {
             up: false,
+            session: !on_the_way,
             loaded: false,
             on_the_way,
         };
@@ -223,6 +235,16 @@ impl FleetMachine {
             } else {
                 self.up.saturating_sub(1)
             };
+        }
+    }
+
+    pub(super) fn set_session(&mut self, id: ShardId, has_one: bool) {
+        if let Some(Shard {
+            life: Life::Running { session, .. },
+            ..
+        }) = self.shards.get_mut(&id)
+        {
+            *session = has_one;
         }
     }
 

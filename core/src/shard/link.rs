@@ -22,6 +22,14 @@ pub(crate) enum Stage {
     Live { since: Instant },
 }
 
+/// All that the gateway has sent by now comes ahead of its answer to a beat that is sent now.
+#[derive(Clone, Debug)]
+pub(crate) struct CatchUp {
+    pub(crate) mark: u64,
+    /// Answers to beats, up to that one; not known until it is sent.
+    pub(crate) answers_left: Option<usize>,
+}
+
 /// What belongs to one connection and is made anew for the next.
 #[derive(Clone, Debug)]
 pub(crate) struct Link {
@@ -36,6 +44,8 @@ pub(crate) struct Link {
     pub(crate) last_command: Option<SentKind>,
     /// The gateway asked for a beat that the budget had no room for.
     pub(crate) owes_beat: bool,
+    /// Who wants to know when all that was sent so far has arrived.
+    pub(crate) catch_up: Option<CatchUp>,
     /// Oddities that are reported once a connection.
     pub(crate) reported_opcode: bool,
     pub(crate) reported_empty: bool,
@@ -51,6 +61,7 @@ impl Link {
             unflushed: Vec::new(),
             last_command: None,
             owes_beat: false,
+            catch_up: None,
             reported_opcode: false,
             reported_empty: false,
         }

@@ -78,6 +78,9 @@ pub(crate) enum Out {
     IdentifySent {
         conn: ConnId,
     },
+    CaughtUp {
+        mark: u64,
+    },
     Answer {
         id: CommandId,
         answer: Answer,
@@ -225,6 +228,7 @@ impl ProtocolMachine {
             Input::Failed { conn, why } => self.failed(conn, why),
             Input::Flushed { conn } => self.flushed(conn),
             Input::IdentifyGranted { conn } => self.identify_granted(conn),
+            Input::CatchUp { mark } => self.catch_up(mark),
             Input::Command {
                 id,
                 command,
@@ -483,6 +487,7 @@ impl Out {
             Self::WantIdentify { conn } => Action::WantIdentify { conn },
             Self::WithdrawIdentify { conn } => Action::WithdrawIdentify { conn },
             Self::IdentifySent { conn } => Action::IdentifySent { conn },
+            Self::CaughtUp { mark } => Action::CaughtUp { mark },
             Self::Answer { id, answer } => Action::Answer { id, answer },
             Self::Emit(event) => Action::Emit(Event::from_notice(config.shard, *event)),
             Self::Deliver { .. } => return None,

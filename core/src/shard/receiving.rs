@@ -10,7 +10,7 @@ use crate::envelope::Usual;
 use crate::guild_tracker::GuildTracker;
 use crate::heartbeat::Heart;
 use crate::session::Session;
-use crate::shard::link::Stage;
+use crate::shard::link::{CatchUp, Stage};
 use crate::shard::protocol::{Out, OwnedEvent, ProtocolMachine, State, usable_resume_url};
 use crate::timer::Timer;
 use crate::{
@@ -205,8 +205,18 @@ impl ProtocolMachine {
         else {
             return;
         };
+        let caught_up = link.catch_up.take_if(|catch_up| {
+            let Some(left) = &mut catch_up.answers_left else {
+                return false;
+            };
+            *left = left.saturating_sub(1);
+            *left == 0
+        });
         self.timers.clear(Timer::Probe);
         self.emit(OwnedEvent::Heartbeat { latency });
+        if let Some(CatchUp { mark, .. }) = caught_up {
+            self.out.push_back(Out::CaughtUp { mark });
+        }
     }
 
     fn dispatch(&mut self, conn: ConnId, payload: &[u8], envelope: &Envelope<'_>) {

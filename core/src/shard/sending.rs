@@ -7,7 +7,7 @@ use crate::heartbeat::Due;
 use crate::outbox::{Queued, Waiting};
 use crate::payload::{self, IdentifyArgs, Properties};
 use crate::shard::connecting::sent_kind;
-use crate::shard::link::Stage;
+use crate::shard::link::{CatchUp, Stage};
 use crate::shard::protocol::{Out, OwnedEvent, ProtocolMachine, State, Then};
 use crate::timer::Timer;
 use crate::{
@@ -182,7 +182,25 @@ impl ProtocolMachine {
         true
     }
 
+    /// Answers once what the gateway has sent by now is here.
+    pub(crate) fn catch_up(&mut self, mark: u64) {
+        if let State::Open(link) = &mut self.state
+            && link.is_live()
+        {
+            let answers_left = None;
+            link.catch_up = Some(CatchUp { mark, answers_left });
+            self.beat_requested();
+        }
+    }
+
     fn send_beat(&mut self) {
+        if let State::Open(link) = &mut self.state
+            && let (Some(heart), Some(catch_up)) = (&link.heart, &mut link.catch_up)
+        {
+            catch_up
+                .answers_left
+                .get_or_insert_with(|| heart.unanswered(self.now));
+        }
         let seq = self.session.as_ref().map(|session| session.received);
         self.send(OutgoingText::new(1, payload::heartbeat(seq)), false);
     }

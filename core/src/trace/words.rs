@@ -87,6 +87,7 @@ impl Words {
             Action::WantIdentify { conn } => write!(out, "want identify {conn}"),
             Action::WithdrawIdentify { conn } => write!(out, "withdraw identify {conn}"),
             Action::IdentifySent { conn } => write!(out, "identify sent {conn}"),
+            Action::CaughtUp { mark } => write!(out, "caught up {mark}"),
             Action::Answer { id, answer } => write!(out, "answer {} {answer:?}", id.0),
             Action::Wait(wait) => self.wait(*wait, out),
         }

@@ -32,6 +32,7 @@ pub enum Did {
     WantIdentify(u32),
     WithdrawIdentify(u32),
     IdentifySent(u32),
+    CaughtUp(u64),
     Answer(u64, Answer),
     /// Session ordinal, sequence, name, body.
     Event(u32, u64, String, String),
@@ -202,6 +203,7 @@ impl Play {
                 }
                 Action::WithdrawIdentify { conn } => Did::WithdrawIdentify(conn.get()),
                 Action::IdentifySent { conn } => Did::IdentifySent(conn.get()),
+                Action::CaughtUp { mark } => Did::CaughtUp(mark),
                 Action::Answer { id, answer } => Did::Answer(id.0, answer),
                 Action::Emit(Event::Dispatch(event)) => Did::Event(
                     event.id().session,

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use shardwright_core::{
-    Action, CommandId, ConnId, Event, GatewayUrl, Input, Intents, ShardConfig, ShardId,
+    Action, CommandId, ConnId, Event, GatewayUrl, Input, Intents, Overlap, ShardConfig, ShardId,
     ShardMachine, Stop, ToShard, TransportFault,
 };
 
@@ -62,6 +62,12 @@ pub(super) struct Life {
     pub(super) told: Option<Instant>,
     pub(super) ended: bool,
     pub(super) up: bool,
+    /// It has one that it would resume.
+    pub(super) session: bool,
+    /// Whether it has caught up is to be said, and since when.
+    pub(super) asked: Option<(u64, Instant)>,
+    /// When it was asked that, if it has said so.
+    pub(super) caught_up: Option<Instant>,
     pub(super) turn: Turn,
     /// On the newest connection.
     pub(super) identified: bool,
@@ -109,6 +115,9 @@ impl Lives {
             told: None,
             ended: false,
             up: false,
+            session: resumes,
+            asked: None,
+            caught_up: None,
             turn: Turn::None,
             identified: false,
             dials: 0,
@@ -138,12 +147,21 @@ impl Lives {
             ToShard::Stop(Stop::Keep | Stop::Final) => life.told = life.told.or(Some(now)),
             ToShard::Command { id, .. } => life.commands.push_back(*id),
             ToShard::CollectMembers { id, .. } => life.collections.push_back(*id),
+            ToShard::CatchUp { mark } => {
+                assert!(!life.muted && life.up, "it has nothing to catch up with");
+                life.asked = Some((*mark, now));
+            }
             _ => {}
         }
     }
 
-    /// The new layout is heard.
-    pub(super) fn swapped(&mut self) {
+    /// The new layout is heard: what each old shard was sent more than the last few seconds ago is delivered.
+    pub(super) fn swapped(&mut self, now: Instant) {
+        let old = |life: &&Life| !life.muted && !life.ended && life.told.is_none() && life.session;
+        for life in self.0.iter().filter(old) {
+            let fresh = life.caught_up.is_some_and(|at| now <= at + Overlap::KEPT);
+            assert!(life.up && fresh, "it has not caught up: {life:?}");
+        }
         self.0.iter_mut().for_each(|life| life.muted = false);
     }
 

@@ -384,7 +384,7 @@ impl Play {
                     }
                     FleetAction::Swap => {
                         assert!(std::mem::take(&mut self.swapping), "prepared");
-                        self.lives.swapped();
+                        self.lives.swapped(self.clock.latest());
                     }
                     FleetAction::AbandonSwap => {
                         assert!(std::mem::take(&mut self.swapping), "prepared")

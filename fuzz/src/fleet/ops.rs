@@ -92,6 +92,8 @@ pub enum Report {
     Up,
     Down,
     Loaded,
+    /// It has delivered what there was, when it was asked for the last time or before.
+    CaughtUp,
     /// The oldest command that it was given: accepted, sent, replaced or refused.
     Command(u8),
     Members(bool),
@@ -227,6 +229,7 @@ impl<'a> Arbitrary<'a> for Report {
             8 => Self::Members(u.arbitrary()?),
             9 => Self::State,
             10 => Self::Vanished,
+            11 => Self::CaughtUp,
             _ => Self::Stopped(u.arbitrary()?),
         })
     }

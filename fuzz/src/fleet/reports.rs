@@ -21,6 +21,7 @@ impl Play {
             Turn::Granted => Report::Sent,
             Turn::Wanted => return,
             Turn::AtGate => return self.gate_opens(0),
+            Turn::None if life.up && life.asked.is_some() => Report::CaughtUp,
             Turn::None if life.up => Report::Loaded,
             Turn::None if life.resumes || life.identified => Report::Up,
             Turn::None => Report::Want,
@@ -30,8 +31,7 @@ impl Play {
 
     /// What a shard reports, as far as a shard that runs could.
     pub(super) fn report(&mut self, shard: ShardId, report: Report) {
-        self.clock.show();
-        let now = self.clock.latest();
+        let now = self.clock.next();
         let Some(life) = self.lives.running(shard) else {
             return self.stray(shard, report);
         };
@@ -42,6 +42,7 @@ impl Play {
                 life.dials();
                 life.turn = Turn::Wanted;
                 life.identified = false;
+                life.session = false;
                 ShardReport::WantIdentify { conn: life.conn() }
             }
             Report::Withdraw if life.turn != Turn::None => {
@@ -56,13 +57,22 @@ impl Play {
             }
             Report::Up if life.turn == Turn::None => {
                 life.up = true;
+                life.session = true;
                 ShardReport::Up
             }
             Report::Want | Report::Down => {
                 life.up = false;
+                (life.asked, life.caught_up) = (None, None);
                 ShardReport::Down
             }
             Report::Loaded => ShardReport::Loaded,
+            Report::CaughtUp => {
+                let Some((mark, at)) = life.asked.take() else {
+                    return;
+                };
+                life.caught_up = Some(at);
+                ShardReport::CaughtUp { mark }
+            }
             Report::Command(how) => match answer(life, how) {
                 Some(report) => report,
                 None => return,

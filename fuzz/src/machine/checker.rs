@@ -39,6 +39,9 @@ pub(super) struct Checker {
     /// What the shard ended with.
     last: Option<ShardState>,
     connecting: Option<ConnId>,
+    questions: u64,
+    /// Whether a beat was sent since the last question, while it has no answer.
+    asked: Option<bool>,
 }
 
 impl Checker {
@@ -67,7 +70,16 @@ impl Checker {
             stopped: false,
             last: None,
             connecting: None,
+            questions: 0,
+            asked: None,
         }
+    }
+
+    /// Whether it has caught up.
+    pub(super) fn new_question(&mut self) -> u64 {
+        self.questions += 1;
+        self.asked = Some(false);
+        self.questions
     }
 
     pub(super) fn has_stopped(&self) -> bool {
@@ -119,6 +131,10 @@ impl Checker {
             }
             Action::WithdrawIdentify { conn } => self.lines.withdraw(*conn),
             Action::IdentifySent { conn } => self.lines.identify_sent(*conn),
+            Action::CaughtUp { mark } => {
+                assert_eq!(*mark, self.questions, "the last question is answered");
+                assert_eq!(self.asked.take(), Some(true), "after a beat, once");
+            }
             Action::Answer { id, answer } => self.commands.answered(*id, answer),
             Action::Emit(event) => self.event(event),
             _ => {}
@@ -132,6 +148,9 @@ impl Checker {
         assert!(text.as_str().len() <= 4096, "Discord reads no more");
         assert_eq!(text.is_secret(), secret::is_in(text.as_str()));
         self.lines.send(conn, op, self.now);
+        if let (1, Some(beat_sent)) = (op, &mut self.asked) {
+            *beat_sent = true;
+        }
         match op {
             1 => match &self.session {
                 None => assert_eq!(*d, Value::Null, "a beat without a session"),
@@ -186,6 +205,7 @@ impl Checker {
                     assert!(*delay >= Duration::from_secs(1), "op 9 asks for a pause");
                 }
                 self.lines.over(*conn, self.now, *delay);
+                self.asked = None;
             }
             Event::SessionLost {
                 session, last_seq, ..

@@ -165,6 +165,10 @@ impl Play {
                     assert!(matches!(result, Ok(()) | Err(Misuse::AckAhead { .. })));
                 }
             }
+            Op::CatchUp => {
+                let mark = self.checker.new_question();
+                self.legal(Input::CatchUp { mark });
+            }
             Op::Congested(congested) => self.legal(Input::Congested(congested)),
             Op::Stop { last } => self.stop(if last { Stop::Final } else { Stop::Keep }),
         }

@@ -66,6 +66,7 @@ pub enum Op {
     AckAhead {
         by: u8,
     },
+    CatchUp,
     Congested(bool),
     Stop {
         last: bool,
@@ -229,6 +230,7 @@ impl<'a> Arbitrary<'a> for Op {
             31 => Self::Stop {
                 last: u.arbitrary()?,
             },
+            35 => Self::CatchUp,
             _ => Self::Collect {
                 guild: u.arbitrary::<u8>()? % 4,
                 who: u.arbitrary()?,

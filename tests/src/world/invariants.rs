@@ -22,6 +22,7 @@ mod delivery;
 mod dials;
 mod ends;
 mod identifies;
+mod swaps;
 #[cfg(test)]
 mod tests;
 

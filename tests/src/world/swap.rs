@@ -2,7 +2,7 @@
 //! ones.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use shardwright_core::{Dispatch, Event, Overlap};
 
@@ -43,9 +43,6 @@ impl Swap {
     }
 }
 
-/// How long a new layout keeps what the old one has not delivered.
-const KEPT: Duration = Overlap::WINDOW.saturating_sub(Duration::from_secs(1));
-
 /// The latest dispatches of a shard that is not heard yet.
 #[derive(Debug, Default)]
 pub(super) struct Muted {
@@ -66,7 +63,7 @@ impl Muted {
         self.bytes += size;
         self.kept.push_back((now, event, size));
         while let Some((at, _, size)) = self.kept.front()
-            && (self.bytes > most || now.saturating_duration_since(*at) > KEPT)
+            && (self.bytes > most || now.saturating_duration_since(*at) > Overlap::KEPT)
         {
             self.bytes -= size;
             self.kept.pop_front();
@@ -75,7 +72,7 @@ impl Muted {
 
     /// What it heard lately, the oldest first.
     pub(super) fn latest(self, now: Instant) -> impl Iterator<Item = (Event<'static>, usize)> {
-        let recent = move |at: &Instant| now.saturating_duration_since(*at) <= KEPT;
+        let recent = move |at: &Instant| now.saturating_duration_since(*at) <= Overlap::KEPT;
         let kept = self.kept.into_iter();
         kept.filter(move |(at, ..)| recent(at))
             .map(|(_, event, size)| (event, size))

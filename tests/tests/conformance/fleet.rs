@@ -23,6 +23,7 @@ cases![
     shards_move_between_runtimes_while_events_flow,
     a_fleet_may_begin_empty,
     a_new_layout_takes_over_without_a_gap_or_a_double,
+    a_new_layout_waits_for_what_the_old_one_has_not_delivered,
     a_demand_for_more_shards_is_met,
     who_runs_chosen_shards_is_told_of_the_demand,
 ];
@@ -306,6 +307,41 @@ fn a_new_layout_takes_over_without_a_gap_or_a_double(harness: &dyn Harness) {
     let three = [0, 1, 2].map(|number| ShardId::new(number, 3).expect("a shard"));
     assert!(states.iter().map(|state| state.shard).eq(three));
     assert_eq!(identifies(&emulator), 4);
+    play.bot.disconnect();
+    play.ended();
+}
+
+/// The consumer stands still while a new layout comes up: what only the old shard was sent is not lost.
+fn a_new_layout_waits_for_what_the_old_one_has_not_delivered(harness: &dyn Harness) {
+    const OLD: u64 = 2000;
+    const BOTH: u64 = 100;
+    let emulator = fleet(1).start().expect("an emulator");
+    let mut play = Play::at(harness, &emulator.api_base(), |options| {
+        options.re_shard = ReShardPolicy::StartThenSwap;
+        options.mailbox_events = 50;
+    });
+    play.connected(1);
+    play.expect_gaps();
+    (0..OLD).for_each(|n| push_numbered(&emulator, n, &[1]));
+    std::thread::scope(|scope| {
+        let bot = Arc::clone(&play.bot);
+        let re_sharding = scope.spawn(move || bot.re_shard(Some(3)));
+        let built = emulator.wait_for(|log| log.identifies() == 4, PATIENCE);
+        assert!(built, "the new shards never identified");
+        (OLD..OLD + BOTH).for_each(|n| push_numbered(&emulator, n, &[1, 3]));
+        assert!(!re_sharding.is_finished(), "it has not delivered them");
+        let mut numbers: Vec<_> = (0..OLD + BOTH)
+            .map(|_| play.until("a number", number_of))
+            .collect();
+        numbers.sort_unstable();
+        assert!(numbers.into_iter().eq(0..OLD + BOTH), "each once");
+        // The change itself is over once the consumer has caught up.
+        play.until("the change", |event| {
+            matches!(event, Event::ReShard { to: Some(3), .. }).then_some(())
+        });
+        re_sharding.join().expect("no fault").expect("a new layout");
+        play.connected(3);
+    });
     play.bot.disconnect();
     play.ended();
 }

@@ -3,6 +3,7 @@
 mod gate;
 mod members;
 mod moving;
+mod overlapping;
 mod resharding;
 mod running;
 mod starts;
@@ -42,6 +43,8 @@ struct World {
     at_gate: Vec<GateRequest>,
     /// Shards that do not end when they are told to.
     stubborn: Vec<u32>,
+    /// Shards that have not delivered everything yet, when they are asked.
+    behind: Vec<ShardId>,
     /// Shards do not say what their states are.
     mute: bool,
     wait: Wait,
@@ -77,6 +80,7 @@ impl World {
             faults: Vec::new(),
             at_gate: Vec::new(),
             stubborn: Vec::new(),
+            behind: Vec::new(),
             mute: false,
             wait: Wait::For(WaitFor::Start),
         }
@@ -144,6 +148,13 @@ impl World {
                                     Stop::Keep => stopped_with(session_of(shard)),
                                     Stop::Final => stopped(shard, StopReason::Requested),
                                 });
+                            }
+                        }
+                        ToShard::CatchUp { mark } => {
+                            self.tell_of(&format!("catch up {shard}"));
+                            if !self.behind.contains(&shard) {
+                                let report = ShardReport::CaughtUp { mark };
+                                inputs.push(FleetInput::Report { shard, report });
                             }
                         }
                         ToShard::ReportState if self.mute => {}

@@ -38,7 +38,11 @@ fn start_then_swap_leaves_the_old_alone_until_all_new_are_loaded() {
         shard: one,
         report: ShardReport::Loaded,
     });
-    assert_eq!(world.story(), ["20 swap", "20 stop [0, 1] Final"]);
+    world.pass(Duration::from_secs(3));
+    assert_eq!(
+        world.story(),
+        ["23 catch up [0, 1]", "23 swap", "23 stop [0, 1] Final"]
+    );
     assert_eq!(re_shards(&world), [(1, Some(2))]);
     assert_eq!(world.done, [(1, Ok(()))]);
     assert_eq!(connected(&world), [1, 2]);
@@ -67,7 +71,7 @@ fn a_new_layout_that_is_refused_leaves_the_old_one_running() {
     // And it can be tried again.
     world.hanging.clear();
     ask(&mut world, Some(2));
-    world.pass(Duration::from_secs(6));
+    world.pass(Duration::from_secs(9));
     assert_eq!(world.done.last(), Some(&(1, Ok(()))));
 }
 
@@ -169,7 +173,7 @@ fn a_driver_that_vanishes_during_a_swap_and_is_still_needed_comes_back() {
     let mut world = with(ReShardPolicy::StartThenSwap, 1);
     world.stubborn = vec![0];
     ask(&mut world, Some(2));
-    world.pass(Duration::from_secs(6));
+    world.pass(Duration::from_secs(9));
     world.story();
     assert!(!comes_back(&mut world, shard(0, 1)));
     assert!(comes_back(&mut world, shard(1, 2)));
@@ -220,9 +224,9 @@ fn a_swap_is_over_when_the_old_shards_have_ended_or_are_given_up() {
     let mut world = with(ReShardPolicy::StartThenSwap, 1);
     world.stubborn = vec![0];
     ask(&mut world, Some(2));
-    world.pass(Duration::from_secs(6));
+    world.pass(Duration::from_secs(9));
     assert_eq!(world.done, [(1, Ok(()))]);
-    assert!(world.story().contains(&"5 stop [0, 1] Final".to_owned()));
+    assert!(world.story().contains(&"8 stop [0, 1] Final".to_owned()));
     world.pass(Duration::from_secs(10));
     assert_eq!(connected(&world), [1], "not while an old one is there");
     ask(&mut world, Some(3));
@@ -239,7 +243,7 @@ fn a_new_shard_that_reconnects_does_not_make_a_swap_complete() {
     let mut world = with(ReShardPolicy::StartThenSwap, 1);
     world.stubborn = vec![0];
     ask(&mut world, Some(2));
-    world.pass(Duration::from_secs(6));
+    world.pass(Duration::from_secs(9));
     let shard = shard(1, 2);
     for report in [ShardReport::Down, ShardReport::Up] {
         world.tell(FleetInput::Report { shard, report });
@@ -295,7 +299,10 @@ fn all_of_a_new_layout_must_be_up_at_once() {
     report(&mut world, one, ShardReport::Up);
     report(&mut world, one, ShardReport::Loaded);
     assert!(world.done.is_empty(), "the first one is down");
+    world.pass(Duration::from_secs(60));
+    assert!(world.done.is_empty());
     report(&mut world, zero, ShardReport::Up);
+    world.pass(Duration::from_secs(3));
     assert_eq!(world.done, [(1, Ok(()))]);
 }
 
@@ -305,7 +312,7 @@ fn what_is_fatal_for_the_bot_ends_it_also_on_a_shard_that_makes_way() {
         let mut world = with(policy, 2);
         world.stubborn = vec![0, 1];
         ask(&mut world, Some(3));
-        world.pass(Duration::from_secs(6));
+        world.pass(Duration::from_secs(9));
         world.story();
         let why = StopReason::Fatal {
             code: CloseCode::new(4012),

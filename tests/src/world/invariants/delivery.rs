@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use shardwright_core::{Event, EventId, Overlap};
 
-use super::{Broken, Evidence, Owner, breach};
+use super::{Broken, Evidence, Owner, breach, swaps};
 use crate::server::{ConnId, Seen};
 use crate::world::{Taken, TakenEvent};
 
@@ -13,7 +13,7 @@ use crate::world::{Taken, TakenEvent};
 const ON_THE_WAY: Duration = Duration::from_secs(10);
 
 /// What a session was given: sequence number, time, digest.
-type Given = BTreeMap<u64, (Duration, u64)>;
+pub(super) type Given = BTreeMap<u64, (Duration, u64)>;
 
 pub(super) fn check(evidence: &Evidence<'_>, broken: &mut Vec<Broken>) {
     let mut given = BTreeMap::<&str, Given>::new();
@@ -55,6 +55,7 @@ pub(super) fn check(evidence: &Evidence<'_>, broken: &mut Vec<Broken>) {
             damaged.insert(((line.bot.0, line.life), *seq));
         }
     }
+    swaps::check(evidence, &given, &damaged, broken);
     let mut reader = Reader {
         evidence,
         given: &given,
@@ -65,6 +66,7 @@ pub(super) fn check(evidence: &Evidence<'_>, broken: &mut Vec<Broken>) {
         furthest: BTreeMap::new(),
         again: BTreeMap::new(),
         dropped: dropped(evidence),
+        delivered_before: swaps::delivered_before(evidence),
     };
     for step in steps(evidence) {
         reader.step(&step, broken);
@@ -150,6 +152,8 @@ struct Reader<'e> {
     again: BTreeMap<String, u64>,
     /// What full mailboxes dropped, by session and number.
     dropped: BTreeSet<(Owner, u32, u64)>,
+    /// What bots had delivered lately when a new layout took over.
+    delivered_before: BTreeSet<(usize, u64)>,
 }
 
 fn dropped(evidence: &Evidence<'_>) -> BTreeSet<(Owner, u32, u64)> {
@@ -289,11 +293,14 @@ impl Reader<'_> {
         let bot = self.evidence.bots[owner.0];
         let life = self.evidence.life(owner);
         let muted = life.filter(|life| life.muted);
-        let missing = given.find(|(seq, (given, _))| {
+        let missing = given.find(|(seq, (given, digest))| {
             // What the layout before has delivered is left out.
             let before = muted.is_some_and(|life| {
-                life.heard
-                    .is_none_or(|heard| *given <= heard + Overlap::WINDOW)
+                life.heard.is_none_or(|heard| {
+                    *given <= heard
+                        || (*given <= heard + Overlap::WINDOW
+                            && self.delivered_before.contains(&(owner.0, *digest)))
+                })
             });
             !before && !self.dropped.contains(&(owner, session, **seq))
         });

@@ -231,30 +231,103 @@ fn rule_1_no_other_consumer_takes_it_again_unless_a_process_crashed() {
 
 #[test]
 fn rule_1_a_layout_that_takes_over_leaves_out_only_what_was_before() {
-    // Given at 1 to 5 s; what is given 10 s after the swap must come.
-    for (heard, broken) in [(Some(s(1)), &[][..]), (None, &[1])] {
+    // It takes over at 1 s, and is given five events at 1 to 5 s, and one at 12 s.
+    let new = |by_the_old: &[u64], by_the_new: &[u64], heard: Option<Duration>| {
         let mut it = Doctored::delivered(&[]);
+        it.give(12);
         let life = Life::new(ShardId::SINGLE, s(0), None);
+        it.bot().swapped.extend(heard);
         it.bot().lives.push(Life {
             muted: heard.is_some(),
             heard,
-            ..life
+            ..life.clone()
         });
-        it.get(1, 7);
-        it.get(4, 28);
-        assert_eq!(it.broken(), broken, "{heard:?}");
-    }
+        let told = Some((s(1), Stop::Final));
+        it.bot().lives.push(Life { told, ..life });
+        for seq in by_the_old {
+            it.get(*seq, seq * 7);
+            it.bot().taken.last_mut().unwrap().life = Some(1);
+        }
+        by_the_new.iter().for_each(|seq| it.get(*seq, seq * 7));
+        it.broken()
+    };
+    let heard = Some(s(1));
+    assert_eq!(new(&[], &[2, 3, 4, 5, 12], heard), NONE);
+    assert_eq!(new(&[], &[2, 3, 4, 5, 12], None), [1]);
+    assert_eq!(new(&[], &[2, 5, 12], heard), [1], "3 and 4 did not come");
+    assert_eq!(new(&[3, 4], &[2, 5, 12], heard), NONE, "from the other");
+    assert_eq!(new(&[3], &[2, 5, 12], heard), [1], "4 did not");
+    let late = new(&[3, 4, 5, 12], &[2], heard);
+    assert_eq!(late, NONE, "nothing after 12 was taken");
     let mut it = Doctored::delivered(&[]);
     it.give(20);
     it.give(21);
     let life = Life::new(ShardId::SINGLE, s(0), None);
     it.bot().lives.push(Life {
         muted: true,
-        heard: Some(s(1)),
+        heard: Some(s(10)),
         ..life
     });
     it.get(21, 21 * 7);
     assert_eq!(it.broken(), [1], "20 was given long after");
+}
+
+/// A bot of one shard that was given events at 1 to 5 s, of which these were taken, changes to two shards.
+fn swapped(taken: &[u64], new_are_ready: u64, swap: u64) -> Doctored {
+    let mut it = Doctored::delivered(taken);
+    let shard = |number| ShardId::new(number, 2).unwrap();
+    it.bot().swapped.push(s(swap));
+    let mut old = Life::new(ShardId::SINGLE, s(0), None);
+    old.told = Some((s(swap), Stop::Final));
+    it.bot().lives.push(old);
+    for number in [0, 1] {
+        let line = it.open(s(1), MAIN);
+        it.line(line).life = number as usize + 1;
+        let session = format!("new {number}");
+        it.log(s(new_are_ready), line, Seen::Ready { session });
+        let mut new = Life::new(shard(number), s(1), None);
+        (new.muted, new.heard) = (true, Some(s(swap)));
+        it.bot().lives.push(new);
+    }
+    it
+}
+
+#[test]
+fn rule_1_a_layout_leaves_when_it_has_delivered_what_the_next_one_does_not_know() {
+    // The new ones know of what came after they were READY, and keep the last 9 s.
+    for (taken, ready, swap, broken) in [
+        (&[1, 2, 3, 4][..], 5, 10, &[][..]),
+        (&[1, 2, 3], 5, 10, &[1]),
+        (&[1, 2, 3], 4, 10, &[]),
+        (&[1, 2, 3], 2, 13, &[]),
+        (&[1, 2], 2, 13, &[1]),
+    ] {
+        let it = swapped(taken, ready, swap);
+        assert_eq!(it.broken(), broken, "{taken:?} {ready} {swap}");
+    }
+    let mut it = swapped(&[1, 2], 5, 10);
+    it.bot().waiting = 1;
+    assert_eq!(it.broken(), NONE, "the rest waits for the consumer");
+    let mut it = swapped(&[1, 2], 5, 10);
+    it.log(
+        s(9),
+        1,
+        Seen::SessionEnded {
+            session: "one".to_owned(),
+            why: "forgotten",
+        },
+    );
+    assert_eq!(it.broken(), NONE, "nobody could have had the rest");
+    let mut it = swapped(&[1, 2], 5, 10);
+    for seq in [3, 4] {
+        let id = EventId {
+            shard: ShardId::SINGLE,
+            session: 1,
+            seq,
+        };
+        it.bot().dropped.push((0, id));
+    }
+    assert_eq!(it.broken(), NONE, "it was to be dropped");
 }
 
 #[test]
