@@ -6,7 +6,7 @@
 //! | rule | says |
 //! |---|---|
 //! | 0 | nothing goes to the server that it would have to call wrong |
-//! | 1 | within a session each dispatch reaches a consumer once, in order, without a gap, over any number of resumes, lives of its shard and processes; not what a mailbox was told to drop, nor the end of a session that was lost; after a crash again from what was acknowledged; from a layout that takes over, what the old one has not delivered |
+//! | 1 | within a session each dispatch reaches a consumer once, in order, without a gap, over any number of resumes, lives of its shard and processes; not what a mailbox was told to drop, nor the end of a session that was lost; after a crash again from what was acknowledged; when a layout takes over, each event from one of the two |
 //! | 2 | one Identify a bucket in 5 s as long as the delay varies by less than 150 ms, whatever the layout; never more than the session-start limit, and none before the bot's own gate opened; a session that can be resumed is not given up without a reason |
 //! | 3 | never over 120 payloads in 60 s of a connection; the first beat within one interval, each next one interval later at most |
 //! | 4 | a silent line is left in time; 4000 is what the client closes with, 1000 in a final stop only |
