@@ -14,7 +14,7 @@ use shardwright_testkit::scenario::Effect;
 use shardwright_testkit::server::Target;
 use shardwright_testkit::ws;
 
-use crate::fleet::{fleet, number_of, push_numbered};
+use crate::fleet::{fleet, number_of, push_numbered, without_guilds};
 use crate::harness::{Harness, cases};
 use crate::play::{PATIENCE, Play, no_fault};
 use crate::raw::{self, Raw};
@@ -235,7 +235,7 @@ fn kept_sessions_go_on_after_the_last_event_that_was_handled(harness: &dyn Harne
 /// From one shard to three and to two while events flow that all layouts get and while somebody waits on the
 /// stream: each event comes to one handler, and none of them to the stream.
 fn a_new_layout_takes_over_without_a_gap_or_a_double(harness: &dyn Harness) {
-    let emulator = fleet(1).start().expect("an emulator");
+    let emulator = without_guilds(1).start().expect("an emulator");
     let (in_place, got) = telling();
     let mut play = Play::at(harness, &emulator.api_base(), |options| {
         options.re_shard = ReShardPolicy::StartThenSwap;
