@@ -21,6 +21,8 @@ pub(super) struct Shard {
     pub(super) life: Life,
     /// Of a layout that is to take over: not heard yet, and not given commands.
     pub(super) coming: bool,
+    /// Another layout has taken over: it has nothing to hand over, and has still to end.
+    pub(super) replaced: bool,
 }
 
 /// How far a shard is.
@@ -81,7 +83,8 @@ impl FleetMachine {
         if self.total == 0 {
             return self.config.states.clone();
         }
-        let present = self.shards.iter().filter(|(_, shard)| !shard.coming);
+        let present = |shard: &Shard| !shard.coming && !shard.replaced;
+        let present = self.shards.iter().filter(|(_, shard)| present(shard));
         present
             .map(|(id, shard)| match &shard.life {
                 Life::Stopped(state) | Life::Fallen { state, .. } => (**state).clone(),
@@ -96,7 +99,12 @@ impl FleetMachine {
         let resumable = state.as_ref().is_some_and(ShardState::is_resumable);
         self.present += usize::from(!coming);
         let life = Life::Planned(state.map(Box::new));
-        self.shards.insert(id, Shard { life, coming });
+        let shard = Shard {
+            life,
+            coming,
+            replaced: false,
+        };
+        self.shards.insert(id, shard);
         if resumable {
             self.start(id);
         } else if let Some(turns) = &self.turns {
@@ -226,6 +234,7 @@ impl FleetMachine {
         if let Some(Shard {
             life: Life::Running { up, .. },
             coming,
+            ..
         }) = self.shards.get_mut(&id)
             && std::mem::replace(up, now_up) != now_up
             && !*coming
@@ -267,6 +276,7 @@ impl FleetMachine {
     /// The shards of the coming layout are the present ones now.
     pub(super) fn let_the_coming_in(&mut self) {
         for shard in self.shards.values_mut() {
+            shard.replaced = !shard.coming;
             if std::mem::take(&mut shard.coming) {
                 self.present += 1;
                 self.up += usize::from(shard.is_up());

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
@@ -18,6 +18,8 @@ use crate::scenario::{Listener, ListenerMode};
 const HANDSHAKE: Duration = Duration::from_secs(30);
 /// Between two tries to get a port back.
 const REBIND: Duration = Duration::from_millis(20);
+/// How many dials wait to be taken.
+const BACKLOG: u32 = 1024;
 /// How many hanging dials are kept open.
 const MAX_HANGING: usize = 1024;
 
@@ -50,16 +52,17 @@ async fn attend(hub: Arc<Hub>, door: Door) {
     loop {
         let mode = *modes.borrow_and_update();
         if mode == ListenerMode::Closed {
-            listener = None;
+            drop(listener.take());
+            let closed = keep(address).await;
             hub.door_is(which, mode);
             if modes.changed().await.is_err() {
                 return;
             }
+            listener = closed.listen(BACKLOG).ok();
             continue;
         }
-        let open = match listener.take() {
-            Some(open) => open,
-            None => bind_again(address).await,
+        let Some(open) = listener.take() else {
+            return;
         };
         hub.door_is(which, mode);
         let served = if mode == ListenerMode::Hang {
@@ -74,11 +77,24 @@ async fn attend(hub: Arc<Hub>, door: Door) {
     }
 }
 
-/// The port was ours a moment ago; connections of then may still hold it for an instant.
-async fn bind_again(address: SocketAddr) -> TcpListener {
+/// Keeps a port without listening there, so that dials are refused and nobody else is given it meanwhile. It
+/// was ours a moment ago; connections of then may still hold it for an instant.
+async fn keep(address: SocketAddr) -> TcpSocket {
+    let bound = || {
+        let socket = if address.is_ipv4() {
+            TcpSocket::new_v4()
+        } else {
+            TcpSocket::new_v6()
+        }?;
+        // On Windows this would let others have it, and there what is left of connections does not hold it.
+        #[cfg(not(windows))]
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        io::Result::Ok(socket)
+    };
     loop {
-        match TcpListener::bind(address).await {
-            Ok(listener) => return listener,
+        match bound() {
+            Ok(socket) => return socket,
             Err(_) => tokio::time::sleep(REBIND).await,
         }
     }

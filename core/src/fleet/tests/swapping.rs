@@ -325,3 +325,25 @@ fn what_is_fatal_for_the_bot_ends_it_also_on_a_shard_that_makes_way() {
         assert!(world.story().iter().all(|line| !line.contains("start")));
     }
 }
+
+#[test]
+fn a_layout_that_has_been_replaced_hands_nothing_over() {
+    let mut world = with(ReShardPolicy::StartThenSwap, 1);
+    world.stubborn = vec![0];
+    ask(&mut world, Some(2));
+    world.pass(Duration::from_secs(9));
+    assert_eq!(world.done, [(1, Ok(()))]);
+    let new = [0, 1].map(|number| shard(number, 2));
+    let of = |states: &[ShardState]| states.iter().map(|state| state.shard).collect::<Vec<_>>();
+    assert_eq!(of(&world.fleet.states()), new, "the old one has not ended");
+    let (id, filter) = (CommandId(2), ShardFilter::all());
+    world.tell(FleetInput::AskForStates { id, filter });
+    assert_eq!(of(&world.states[0].1), new);
+    world.tell(FleetInput::Stop(Stop::Keep));
+    world.pass(Duration::from_secs(60));
+    let (_, last) = world.events.last().unwrap();
+    let Event::Stopped { states, .. } = last else {
+        panic!("{last:?}");
+    };
+    assert_eq!(of(states), new);
+}
