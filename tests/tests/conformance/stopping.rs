@@ -1,10 +1,12 @@
 //! The end of a bot: when it comes, what is said, and what is kept.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
 use shardwright_core::{CommandError, Event, Shards, StatusUpdate, StopReason};
-use shardwright_testkit::emulator::DONE;
+use shardwright_testkit::emulator::{DONE, Emulator};
 use shardwright_testkit::scenario::{Effect, Listener, ListenerMode, Nth, Step, When};
 use shardwright_testkit::server::{Seen, Target};
 
@@ -87,6 +89,19 @@ fn a_stop_before_ready_ends_the_stream(harness: &dyn Harness) {
     play.well_behaved();
 }
 
+/// The emulator has seen what reached it before: a dial that was under way when a stop returned counts as one
+/// before it.
+fn all_is_seen(emulator: &Emulator) {
+    for url in [emulator.gateway_url(), emulator.resume_url()] {
+        let host = url.trim_start_matches("ws://").trim_end_matches('/');
+        let mut line = TcpStream::connect(host).expect("a listener");
+        line.write_all(b"GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            .expect("a request");
+        let answer = line.read(&mut [0; 16]).expect("an answer");
+        assert!(answer > 0);
+    }
+}
+
 /// A stop and something that asks for a reconnect meet on the way. Whichever is first: when the stop has
 /// returned nothing is dialled any more.
 fn crossing(harness: &dyn Harness, effect: &Effect) {
@@ -105,6 +120,7 @@ fn crossing(harness: &dyn Harness, effect: &Effect) {
             barrier.wait();
             play.bot.disconnect();
         });
+        all_is_seen(&emulator);
         let before = dials();
         assert_eq!(play.ended().0, StopReason::Requested);
         // Another bot's heart gives the first one time to come back, if it were to.
