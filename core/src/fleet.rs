@@ -371,7 +371,9 @@ impl FleetMachine {
                 self.take_back_turn(shard);
                 self.set_session(shard, false);
                 self.look_at_the_coming();
-                if let (State::Running, Some(turns)) = (&self.state, &mut self.turns) {
+                let leaves = self.shards.get(&shard).is_none_or(|shard| shard.replaced);
+                if let (State::Running, Some(turns), false) = (&self.state, &mut self.turns, leaves)
+                {
                     turns.request(shard, conn);
                 }
             }

@@ -96,8 +96,12 @@ fn an_old_shard_is_waited_for_as_long_as_it_has_a_session() {
     }
     report(&mut world, zero, ShardReport::WantIdentify { conn });
     assert!(world.story().is_empty());
+    world.stubborn = vec![1];
     report(&mut world, one, ShardReport::WantIdentify { conn });
     assert_eq!(world.story()[0], "25 swap");
+    // Each has a bucket of its own; but it is to end.
+    let asked: Vec<_> = world.at_gate.iter().map(|request| request.shard).collect();
+    assert!(!asked.contains(&one), "{asked:?}");
 }
 
 #[test]
