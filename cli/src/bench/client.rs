@@ -13,8 +13,8 @@ use clap::{Args, ValueEnum};
 use serde::Deserialize;
 use serde_json::json;
 use shardwright_tokio::{
-    Compression, Event, EventFilter, GatewayInfo, InPlace, Intents, Options, SessionStartLimit,
-    ShardId, Token,
+    Compression, Event, EventFilter, Events, GatewayInfo, InPlace, Intents, Options,
+    SessionStartLimit, ShardId, Token,
 };
 use tokio::runtime::Runtime;
 
@@ -62,6 +62,9 @@ pub(super) struct ClientArgs {
     /// Worker threads of the runtime; 0: the calling thread alone
     #[arg(long, default_value_t = 0)]
     pub(super) threads: usize,
+    /// Take the stream's events in a task of their own
+    #[arg(long)]
+    pub(super) in_task: bool,
     /// Once all is delivered, rest so long and measure that too
     #[arg(long, default_value_t = 0.0)]
     pub(super) rest: f64,
@@ -276,12 +279,20 @@ impl Client<'_> {
             connected.map_err(BenchError::new)?
         };
         let mut counter = self.counter();
-        while let Some(event) = events.next().await {
-            if counter(&event)? {
-                break;
+        let taking = async move {
+            while let Some(event) = events.next().await {
+                if counter(&event)? {
+                    break;
+                }
             }
-        }
-        Ok(Box::new((bot, events)))
+            Ok::<Events, BenchError>(events)
+        };
+        let events = if self.args.in_task {
+            tokio::spawn(taking).await.map_err(BenchError::new)?
+        } else {
+            taking.await
+        };
+        Ok(Box::new((bot, events?)))
     }
 
     fn blocking(&self) -> Result<Kept, BenchError> {

@@ -66,6 +66,13 @@ fn ours(name: &'static str, who: &str) -> Entry {
     }
 }
 
+/// With a consumer that is a task itself.
+fn in_task(name: &'static str, who: &str) -> Entry {
+    let mut entry = ours(name, who);
+    entry.flags.push("--in-task".to_owned());
+    entry
+}
+
 fn peer(name: &'static str, program: &str) -> Entry {
     Entry {
         name,
@@ -139,6 +146,7 @@ fn all(args: &BenchArgs) -> Vec<Group> {
         entries: vec![
             ours("floor", "floor"),
             ours("tokio, events", "tokio").aims(1.10, "floor"),
+            in_task("tokio, events in a task", "tokio").aims(1.10, "floor"),
             ours("tokio, in place", "in-place").aims(1.10, "floor"),
             ours("blocking, events", "blocking"),
             peer("twilight, raw", "twilight-raw"),
@@ -156,36 +164,40 @@ fn all(args: &BenchArgs) -> Vec<Group> {
         25.0,
         second * 3,
     ));
-    let threads = |name: &'static str, who: &str, threads: &str| {
-        let mut entry = ours(name, who);
-        entry
-            .flags
-            .extend(["--threads".to_owned(), threads.to_owned()]);
+    let threads = |mut entry: Entry, threads: &str| {
+        let threads = ["--threads".to_owned(), threads.to_owned()];
+        entry.flags.extend(threads);
         entry
     };
+    // As fast as `who` can, on one thread and on two; two cost so many times what one does, at most.
+    let on_threads = |who: &str, at_most: f64| {
+        const ONE: &str = "tokio, events, one thread";
+        const ONE_TASK: &str = "tokio, events in a task, one thread";
+        let two = ours("tokio, events, two threads", who);
+        let two_task = in_task("tokio, events in a task, two threads", who);
+        [
+            threads(ours(ONE, who), "0"),
+            threads(two, "2").aims(at_most, ONE),
+            threads(in_task(ONE_TASK, who), "0"),
+            threads(two_task, "2").aims(at_most, ONE_TASK),
+        ]
+    };
+    let mut entries = vec![ours("floor", "floor")];
+    entries.extend(on_threads("tokio", 1.08));
+    entries.push(peer("twilight, raw", "twilight-raw"));
     groups.push(Group {
         name: "eight shards as fast as they can, zlib".to_owned(),
         play: play(Compression::Zlib, args.events / 8, None, 8, 1),
         events: args.events / 8 * 8,
-        entries: vec![
-            ours("floor", "floor"),
-            threads("tokio, events, one thread", "tokio", "0"),
-            threads("tokio, events, two threads", "tokio", "2")
-                .aims(1.08, "tokio, events, one thread"),
-            peer("twilight, raw", "twilight-raw"),
-        ],
+        entries,
         kind: Kind::Events,
     });
     groups.push(Group {
         name: "eight shards from memory, zlib, real time".to_owned(),
         play: play(Compression::Zlib, args.events / 8, None, 8, 1),
         events: args.events / 8 * 8,
-        entries: vec![
-            threads("tokio, events, one thread", "memory", "0"),
-            // 1.85 times the throughput.
-            threads("tokio, events, two threads", "memory", "2")
-                .aims(0.54, "tokio, events, one thread"),
-        ],
+        // 1.85 times the throughput.
+        entries: on_threads("memory", 0.54).into(),
         kind: Kind::Throughput,
     });
     for compression in [Compression::Zlib, Compression::None] {

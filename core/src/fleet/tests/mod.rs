@@ -120,12 +120,15 @@ impl World {
                         self.started.push(shard.number());
                         let muted = if start.muted { " muted" } else { "" };
                         self.tell_of(&format!("start {shard}{muted}"));
+                        if self.hanging.contains(&shard.number()) {
+                            continue;
+                        }
                         if start.state.is_some() {
                             inputs.push(FleetInput::Report {
                                 shard,
                                 report: ShardReport::Up,
                             });
-                        } else if !self.hanging.contains(&shard.number()) {
+                        } else {
                             let report = ShardReport::WantIdentify { conn: ConnId(1) };
                             inputs.push(FleetInput::Report { shard, report });
                         }

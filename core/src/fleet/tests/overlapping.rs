@@ -130,6 +130,14 @@ fn an_old_shard_that_has_ended_or_fallen_is_not_asked() {
             "10 catch up [1, 2]"
         ]
     );
+    // Or later, when it is up again: its session has more to bring until then.
+    let mut world = both_up(2, &[zero, one]);
+    world.hanging = vec![0];
+    world.tell(vanished(zero, session_of(zero)));
+    world.pass(Duration::from_secs(100));
+    assert_eq!(world.story(), ["6 start [0, 2]"]);
+    report(&mut world, zero, ShardReport::Up);
+    assert_eq!(world.story().len(), 2);
 }
 
 #[test]

@@ -47,9 +47,10 @@ pub(super) fn delivered_before(evidence: &Evidence<'_>) -> BTreeSet<(usize, u64)
     let mut all = BTreeSet::new();
     for (index, bot) in evidence.bots.iter().enumerate() {
         for swap in &bot.swapped {
+            // Also of a driver that has fallen since.
             let is_old = |life: Option<usize>| {
                 let life = life.and_then(|life| bot.lives.get(life));
-                life.is_some_and(|life| life.told == Some((*swap, Stop::Final)))
+                life.is_some_and(|life| !(life.muted && life.heard == Some(*swap)))
             };
             let begin = bot
                 .taken
