@@ -293,13 +293,15 @@ impl Reader<'_> {
         let bot = self.evidence.bots[owner.0];
         let life = self.evidence.life(owner);
         let muted = life.filter(|life| life.muted);
+        // What the layout before had delivered may never have been taken.
+        let in_doubt = bot.crashed.is_some() || bot.waiting > 0;
         let missing = given.find(|(seq, (given, digest))| {
             // What the layout before has delivered is left out.
             let before = muted.is_some_and(|life| {
                 life.heard.is_none_or(|heard| {
                     *given <= heard
                         || (*given <= heard + Overlap::WINDOW
-                            && self.delivered_before.contains(&(owner.0, *digest)))
+                            && (in_doubt || self.delivered_before.contains(&(owner.0, *digest))))
                 })
             });
             !before && !self.dropped.contains(&(owner, session, **seq))

@@ -257,6 +257,22 @@ fn rule_1_a_layout_that_takes_over_leaves_out_only_what_was_before() {
     assert_eq!(new(&[], &[2, 5, 12], heard), [1], "3 and 4 did not come");
     assert_eq!(new(&[3, 4], &[2, 5, 12], heard), NONE, "from the other");
     assert_eq!(new(&[3], &[2, 5, 12], heard), [1], "4 did not");
+    // What the other one delivered may still wait for the consumer, or have died with it.
+    let in_doubt = |change: fn(&mut BotStory)| {
+        let mut it = Doctored::delivered(&[]);
+        it.give(12);
+        it.bot().lives.push(Life {
+            muted: true,
+            heard,
+            ..Life::new(ShardId::SINGLE, s(0), None)
+        });
+        [5, 12].into_iter().for_each(|seq| it.get(seq, seq * 7));
+        change(it.bot());
+        it.broken()
+    };
+    assert_eq!(in_doubt(|_| {}), [1]);
+    assert_eq!(in_doubt(|bot| bot.crashed = Some(s(30))), NONE);
+    assert_eq!(in_doubt(|bot| bot.waiting = 1), NONE);
     let late = new(&[3, 4, 5, 12], &[2], heard);
     assert_eq!(late, NONE, "nothing after 12 was taken");
     let mut it = Doctored::delivered(&[]);
