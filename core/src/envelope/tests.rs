@@ -13,6 +13,7 @@ fn data<'a>(payload: &'a str, envelope: &Envelope<'_>) -> &'a str {
     &payload[envelope.data.clone()]
 }
 
+#[expect(clippy::disallowed_methods, reason = "a test reads its own data")]
 fn corpus() -> Vec<(String, Vec<u8>)> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/corpus");
     let mut files = Vec::new();
@@ -20,7 +21,6 @@ fn corpus() -> Vec<(String, Vec<u8>)> {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         if name.ends_with(".json") && name != "mix.json" {
-            #[allow(clippy::disallowed_methods, reason = "a test reads its own data")]
             files.push((name, std::fs::read(&path).unwrap()));
         }
     }

@@ -32,7 +32,7 @@ pub(super) fn check(evidence: &Evidence<'_>, broken: &mut Vec<Broken>) {
         return;
     }
     let mut damaged = BTreeSet::new();
-    let mut ended = BTreeSet::new();
+    let mut ended = BTreeMap::new();
     let mut attached = BTreeMap::new();
     for entry in evidence.log {
         // A Resume that was answered late takes the session away from a newer one: then what is given goes there.
@@ -47,7 +47,7 @@ pub(super) fn check(evidence: &Evidence<'_>, broken: &mut Vec<Broken>) {
             attached.insert(session.as_str(), conn);
         }
         if let Seen::SessionEnded { session, .. } = &entry.what {
-            ended.insert(session.as_str());
+            ended.entry(session.as_str()).or_insert(entry.at);
         }
         if let (Seen::Damaged { seq: Some(seq) }, Some(line)) =
             (&entry.what, entry.conn.and_then(|conn| evidence.line(conn)))
@@ -55,7 +55,14 @@ pub(super) fn check(evidence: &Evidence<'_>, broken: &mut Vec<Broken>) {
             damaged.insert(((line.bot.0, line.life), *seq));
         }
     }
-    swaps::check(evidence, &given, &damaged, broken);
+    let dropped = dropped(evidence);
+    let server = swaps::Server {
+        given: &given,
+        damaged: &damaged,
+        ended: &ended,
+        dropped: &dropped,
+    };
+    swaps::check(evidence, &server, broken);
     let mut reader = Reader {
         evidence,
         given: &given,
@@ -65,7 +72,7 @@ pub(super) fn check(evidence: &Evidence<'_>, broken: &mut Vec<Broken>) {
         lives: names(evidence),
         furthest: BTreeMap::new(),
         again: BTreeMap::new(),
-        dropped: dropped(evidence),
+        dropped: &dropped,
         delivered_before: swaps::delivered_before(evidence),
     };
     for step in steps(evidence) {
@@ -144,14 +151,14 @@ struct Reader<'e> {
     /// The connection that each session has at the server.
     attached: &'e BTreeMap<&'e str, ConnId>,
     /// Sessions that the server has forgotten: what it still had for them went with them.
-    ended: &'e BTreeSet<&'e str>,
+    ended: &'e BTreeMap<&'e str, Duration>,
     lives: BTreeMap<Owner, Reading>,
     /// The last of each session that any consumer took.
     furthest: BTreeMap<String, u64>,
     /// Up to where a session may be taken again: it was in the hands of a process that crashed.
     again: BTreeMap<String, u64>,
     /// What full mailboxes dropped, by session and number.
-    dropped: BTreeSet<(Owner, u32, u64)>,
+    dropped: &'e BTreeSet<(Owner, u32, u64)>,
     /// What bots had delivered lately when a new layout took over.
     delivered_before: BTreeSet<(usize, u64)>,
 }
@@ -354,7 +361,7 @@ impl Reader<'_> {
             let Some((name, session, conn)) = &reading.up else {
                 continue;
             };
-            if self.ended.contains(name.as_str()) {
+            if self.ended.contains_key(name.as_str()) {
                 continue;
             }
             // A Resume that was held up on a line since left takes the session there when it arrives.

@@ -3,35 +3,43 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use shardwright_core::{Event, EventId, Overlap, Stop};
+use shardwright_core::{Event, Overlap, Stop};
 
 use super::delivery::Given;
 use super::{Broken, Evidence, Owner, breach};
 use crate::server::Seen;
-use crate::world::{Life, TakenEvent};
+use crate::world::{BotStory, Life, TakenEvent};
 
-pub(super) fn check(
-    evidence: &Evidence<'_>,
-    given: &BTreeMap<&str, Given>,
-    damaged: &BTreeSet<(Owner, u64)>,
-    broken: &mut Vec<Broken>,
-) {
+/// What is known of the sessions, whoever had them.
+pub(super) struct Server<'e> {
+    pub(super) given: &'e BTreeMap<&'e str, Given>,
+    /// What was damaged on its way.
+    pub(super) damaged: &'e BTreeSet<(Owner, u64)>,
+    /// When each was forgotten.
+    pub(super) ended: &'e BTreeMap<&'e str, Duration>,
+    /// What full mailboxes dropped.
+    pub(super) dropped: &'e BTreeSet<(Owner, u32, u64)>,
+}
+
+pub(super) fn check(evidence: &Evidence<'_>, server: &Server<'_>, broken: &mut Vec<Broken>) {
     for (index, bot) in evidence.bots.iter().enumerate() {
         // What is in the mailboxes of one that is gone, or stands still, is not known.
-        if bot.crashed.is_some() || bot.waiting > 0 || bot.filtered {
+        let unknown = bot.crashed.is_some() || bot.waiting > 0 || bot.filtered;
+        if unknown || bot.swapped.is_empty() {
             continue;
         }
+        let had = last_sessions(bot);
         for swap in &bot.swapped {
-            let left = |life: &Life| life.told == Some((*swap, Stop::Final));
-            let old = bot.lives.iter().enumerate();
-            let old = old.filter(|(_, life)| left(life));
             let known = known_since(evidence, index, *swap);
-            for (life, _) in old {
-                let owner = (index, life);
-                if let Some((session, seq)) = missing(evidence, owner, given, damaged, *swap, known)
-                {
+            for (life, (of, had)) in bot.lives.iter().zip(&had).enumerate() {
+                let Some(had) = had else { continue };
+                if of.told != Some((*swap, Stop::Final)) {
+                    continue;
+                }
+                if let Some(seq) = missing((index, life), of, had, server, *swap, known) {
                     let what = format!(
-                        "bot {index} changed to another layout without {seq} of session {session}, given before {:.3} s",
+                        "bot {index} changed to another layout without {seq} of session {}, given before {:.3} s",
+                        had.name,
                         known.as_secs_f64()
                     );
                     breach(broken, 1, *swap, what);
@@ -39,6 +47,54 @@ pub(super) fn check(
             }
         }
     }
+}
+
+/// A session that a life of a shard had.
+struct Had {
+    ordinal: u32,
+    name: String,
+    /// The last of it that was taken.
+    last: u64,
+}
+
+/// The session that each life had when it ended.
+fn last_sessions(bot: &BotStory) -> Vec<Option<Had>> {
+    let given = bot.lives.iter().map(|life| {
+        let state = life.given.as_ref()?;
+        Some(Had {
+            ordinal: 1,
+            name: state.session_id.clone()?,
+            last: state.seq?,
+        })
+    });
+    let mut all: Vec<_> = given.collect();
+    for taken in &bot.taken {
+        let Some(had) = taken.life.and_then(|life| all.get_mut(life)) else {
+            continue;
+        };
+        match (&taken.event, had) {
+            (
+                TakenEvent::Notice(Event::Ready {
+                    session,
+                    session_id,
+                    ..
+                }),
+                had,
+            ) => {
+                *had = Some(Had {
+                    ordinal: *session,
+                    name: session_id.clone(),
+                    last: 1,
+                });
+            }
+            (TakenEvent::Notice(Event::SessionLost { .. }), had) => *had = None,
+            (TakenEvent::Dispatch { id, .. }, Some(had)) if id.session == had.ordinal => {
+                had.last = id.seq.max(had.last);
+            }
+            _ => {}
+        }
+    }
+    all
 }
 
 /// What the consumers of bots had been given lately when a new layout took over, or were given then: which bot,
@@ -82,60 +138,28 @@ fn known_since(evidence: &Evidence<'_>, bot: usize, swap: Duration) -> Duration 
     up.max(swap.saturating_sub(Overlap::KEPT))
 }
 
-/// What a life should have delivered of the session that it had when it left, and has not.
+/// The first that a life should have delivered of the session that it had when it left, and has not.
 fn missing(
-    evidence: &Evidence<'_>,
     owner: Owner,
-    given: &BTreeMap<&str, Given>,
-    damaged: &BTreeSet<(Owner, u64)>,
+    life: &Life,
+    had: &Had,
+    server: &Server<'_>,
     swap: Duration,
     known: Duration,
-) -> Option<(String, u64)> {
-    let bot = evidence.bots[owner.0];
-    let life = evidence.life(owner)?;
-    let state = life.given.as_ref();
-    let state = state.and_then(|state| Some((1, state.session_id.clone()?, state.seq?)));
-    let mut session = state;
-    for taken in bot.taken.iter().filter(|taken| taken.life == Some(owner.1)) {
-        match (&taken.event, &mut session) {
-            (
-                TakenEvent::Notice(Event::Ready {
-                    session: ordinal,
-                    session_id,
-                    ..
-                }),
-                _,
-            ) => session = Some((*ordinal, session_id.clone(), 1)),
-            (TakenEvent::Notice(Event::SessionLost { .. }), _) => session = None,
-            (TakenEvent::Dispatch { id, .. }, Some((ordinal, _, last)))
-                if id.session == *ordinal =>
-            {
-                *last = id.seq.max(*last);
-            }
-            _ => {}
-        }
-    }
-    let (ordinal, session, last) = session?;
-    let ended = evidence.log.iter().any(|entry| {
-        matches!(&entry.what, Seen::SessionEnded { session: ended, .. } if *ended == session)
-            && entry.at < swap
-    });
-    if ended {
+) -> Option<u64> {
+    let name = had.name.as_str();
+    if server.ended.get(name).is_some_and(|at| *at < swap) {
         return None;
     }
-    let dropped = |seq: u64| {
-        let id = EventId {
-            shard: evidence.bots[owner.0].lives[owner.1].shard,
-            session: ordinal,
-            seq,
-        };
-        bot.dropped.contains(&(owner.1, id)) || damaged.contains(&(owner, seq))
-    };
-    let due = given.get(session.as_str())?.range(last + 1..);
     // It may have taken over from another layout itself, and have left out what that had delivered.
     let since = life.heard.map(|heard| heard + Overlap::WINDOW);
-    let mut due = due.filter(|(seq, (at, _))| {
-        *at < known && since.is_none_or(|since| *at > since) && !dropped(**seq)
+    let excused = |seq: u64| {
+        server.dropped.contains(&(owner, had.ordinal, seq))
+            || server.damaged.contains(&(owner, seq))
+    };
+    let given = server.given.get(name)?.range(had.last + 1..);
+    let mut due = given.filter(|(seq, (at, _))| {
+        *at < known && since.is_none_or(|since| *at > since) && !excused(**seq)
     });
-    due.next().map(|(seq, _)| (session, *seq))
+    due.next().map(|(seq, _)| *seq)
 }
