@@ -170,7 +170,7 @@ impl FleetMachine {
     #[must_use]
     pub fn starts_left(&self) -> Option<KnownStarts> {
         self.turns.as_ref().map(|turns| KnownStarts {
-            remaining: turns.remaining(),
+            remaining: turns.at_most(),
             reset_after: turns.resets_at().saturating_duration_since(self.now),
         })
     }

@@ -76,8 +76,11 @@ pub(super) struct IdentifyTurns {
     identified: BTreeMap<ShardId, VecDeque<Instant>>,
     /// Identifies that may still be on their way.
     latest: VecDeque<Instant>,
-    /// Identifies that count in the next window, or may: they left when this one was over, or just before.
-    early: u32,
+    /// Identifies since Discord told of this window, or since it was assumed. Any of them may count in the next
+    /// one: the clock of a host that sleeps may stand still, and the window end long before it does here.
+    sent: u32,
+    /// So many of the window before may count in this one; they are not among those that remain.
+    in_doubt: u32,
 }
 
 impl IdentifyTurns {
@@ -94,7 +97,8 @@ impl IdentifyTurns {
             unused_free_at: None,
             identified: BTreeMap::new(),
             latest: VecDeque::new(),
-            early: 0,
+            sent: 0,
+            in_doubt: 0,
         }
     }
 
@@ -126,11 +130,8 @@ impl IdentifyTurns {
         self.total = limit.total;
         self.resets_at = resets_at;
         self.assumed = false;
-        self.early = count(
-            self.latest
-                .iter()
-                .filter(|at| **at + ON_THE_WAY >= resets_at),
-        );
+        self.sent = unseen;
+        self.in_doubt = 0;
         let max_concurrency = limit.max_concurrency.max(1);
         if max_concurrency == self.max_concurrency {
             return Vec::new();
@@ -224,7 +225,7 @@ impl IdentifyTurns {
         bucket.forget(shard);
         bucket.free_at = Some(now + BETWEEN);
         self.remaining = self.remaining.saturating_sub(1);
-        self.early += u32::from(now + ON_THE_WAY >= self.resets_at);
+        self.sent = self.sent.saturating_add(1);
         self.forget_arrived(now);
         self.latest.push_back(now);
     }
@@ -274,8 +275,9 @@ impl IdentifyTurns {
         }
     }
 
-    pub(super) fn remaining(&self) -> u32 {
-        self.remaining
+    /// How many remain, those counted that may have been spent in another window.
+    pub(super) fn at_most(&self) -> u32 {
+        self.remaining + self.in_doubt
     }
 
     pub(super) fn resets_at(&self) -> Instant {
@@ -299,8 +301,9 @@ impl IdentifyTurns {
     /// The next turn to give, now.
     pub(super) fn grant(&mut self, now: Instant) -> Option<(ShardId, ConnId)> {
         if now >= self.goes_on_at() {
-            let early = std::mem::take(&mut self.early);
-            self.remaining = self.total.max(1).saturating_sub(early);
+            let total = self.total.max(1);
+            self.in_doubt = std::mem::take(&mut self.sent).min(total);
+            self.remaining = total - self.in_doubt;
             self.resets_at = now + WINDOW;
             self.assumed = true;
             self.careful = false;
@@ -330,7 +333,7 @@ impl IdentifyTurns {
         let mut left = self.left();
         if now >= self.resets_at {
             // It may be the next window already, which has no more than its total, whatever this one is said to have.
-            left = left.min(self.total.max(1).saturating_sub(self.early));
+            left = left.min(self.total.max(1).saturating_sub(self.sent));
         }
         usize::try_from(left).is_ok_and(|left| left <= given)
     }

@@ -104,14 +104,16 @@ fn a_window_ends_when_discord_says_and_the_next_lasts_a_day() {
 
 #[test]
 #[expect(clippy::disallowed_methods, reason = "an origin for virtual time")]
-fn what_leaves_around_the_end_of_a_window_counts_in_the_next() {
+fn what_left_in_a_window_may_count_in_the_next() {
     let now = Instant::now();
     let hour = Duration::from_secs(3600);
     let zero = ShardId::new(0, 1).unwrap();
-    for (before, left) in [
-        (hour - ON_THE_WAY * 2, 9),
-        (hour - SURELY, 8),
-        (hour + SURELY / 2, 8),
+    // Whatever this clock says: a host may have slept since, and its clock stood still.
+    for before in [
+        Duration::from_secs(60),
+        hour - ON_THE_WAY * 2,
+        hour - SURELY,
+        hour + SURELY / 2,
     ] {
         let mut turns = IdentifyTurns::new(&SessionStartLimit::new(10, 5, hour, 1), false, now);
         for at in [before, hour + SURELY * 2] {
@@ -119,33 +121,55 @@ fn what_leaves_around_the_end_of_a_window_counts_in_the_next() {
             assert!(turns.grant(now + at).is_some());
             turns.sent(zero, now + at);
         }
-        assert_eq!(turns.remaining(), left, "{before:?}");
+        assert_eq!(turns.left(), 8, "{before:?}");
+        assert!(turns.is_assumed());
+        assert_eq!(turns.at_most(), 9, "{before:?}");
     }
 }
 
 #[test]
 #[expect(clippy::disallowed_methods, reason = "an origin for virtual time")]
-fn what_leaves_shortly_before_an_answer_at_the_end_of_a_window_counts_in_the_next() {
+fn a_window_in_which_all_starts_left_leaves_none_for_the_next_until_discord_says_so() {
+    let now = Instant::now();
+    let hour = Duration::from_secs(3600);
+    let zero = ShardId::new(0, 1).unwrap();
+    let limit = |remaining, total| SessionStartLimit::new(total, remaining, hour, 1);
+    // More than there are, too: the total has come down.
+    for total in [3, 2] {
+        let mut turns = IdentifyTurns::new(&limit(3, total), false, now);
+        (0..3).for_each(|_| turns.sent(zero, now));
+        let next = now + hour + SURELY;
+        turns.request(zero, ConnId(1));
+        assert_eq!(turns.grant(next), None, "of {total}");
+        assert_eq!(turns.spent(next), Some(WINDOW));
+        assert_eq!(turns.at_most(), total, "of {total}");
+        assert!(turns.refresh(&limit(1, total), next).is_empty());
+        assert_eq!(turns.at_most(), 1);
+        assert!(turns.grant(next).is_some());
+    }
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "an origin for virtual time")]
+fn what_an_answer_has_counted_is_not_in_the_next_window() {
     let now = Instant::now();
     let hour = Duration::from_secs(3600);
     let secs = Duration::from_secs;
     let zero = ShardId::new(0, 1).unwrap();
-    // Asked six seconds after it has left: it may still be on its way. Only one of them may be until the end.
-    for (before_the_end, left) in [(secs(17), 9), (secs(8), 8)] {
+    // Asked so long after it has left: it may still be on its way.
+    for (asked, left) in [(secs(20), 9), (secs(6), 8)] {
         let mut turns = IdentifyTurns::new(&SessionStartLimit::new(10, 5, hour, 1), false, now);
-        let sent = now + hour - before_the_end;
         turns.request(zero, ConnId(1));
-        assert!(turns.grant(sent).is_some());
-        turns.sent(zero, sent);
-        let asked = sent + secs(6);
-        let limit = SessionStartLimit::new(10, 5, before_the_end - secs(6), 1);
-        assert!(turns.refresh(&limit, asked).is_empty());
-        assert_eq!(turns.remaining(), 4);
+        assert!(turns.grant(now).is_some());
+        turns.sent(zero, now);
+        let limit = SessionStartLimit::new(10, 4, hour - asked, 1);
+        assert!(turns.refresh(&limit, now + asked).is_empty());
+        assert_eq!(turns.left(), 4);
         let next = now + hour + SURELY;
         turns.request(zero, ConnId(2));
         assert!(turns.grant(next).is_some());
         turns.sent(zero, next);
-        assert_eq!(turns.remaining(), left, "{before_the_end:?}");
+        assert_eq!(turns.left(), left, "{asked:?}");
     }
 }
 
@@ -177,13 +201,13 @@ fn what_is_on_its_way_is_not_spent_twice() {
         let mut turns = new(20);
         (0..3).for_each(|number| turns.sent(shard(number), now));
         assert!(turns.refresh(&limit(answer), soon).is_empty());
-        assert_eq!(turns.remaining(), remaining, "{answer}");
+        assert_eq!(turns.at_most(), remaining, "{answer}");
     }
     // Long since arrived.
     let mut turns = new(20);
     (0..3).for_each(|number| turns.sent(shard(number), now));
     assert!(turns.refresh(&limit(15), now + ON_THE_WAY * 2).is_empty());
-    assert_eq!(turns.remaining(), 15);
+    assert_eq!(turns.at_most(), 15);
     // A new window: what was sent at its edge may count in either.
     let mut turns = IdentifyTurns::new(
         &SessionStartLimit::new(1000, 20, Duration::from_secs(2), 100),
@@ -192,14 +216,14 @@ fn what_is_on_its_way_is_not_spent_twice() {
     );
     turns.sent(shard(0), now);
     assert!(turns.refresh(&limit(1000), soon).is_empty());
-    assert_eq!(turns.remaining(), 999);
+    assert_eq!(turns.at_most(), 999);
     // Discord says that one has begun already: what was counted in the old one tells nothing of it.
     let hour = Duration::from_secs(3600);
     let old = SessionStartLimit::new(1000, 1000, hour, 100);
     let mut turns = IdentifyTurns::new(&old, false, now);
     (0..3).for_each(|number| turns.sent(shard(number), now));
     assert!(turns.refresh(&limit(999), soon).is_empty());
-    assert_eq!(turns.remaining(), 996);
+    assert_eq!(turns.at_most(), 996);
 }
 
 #[test]

@@ -116,10 +116,12 @@ fn identify_again(world: &mut World, conn: u32) {
 
 /// A bot whose second window is used up, as far as it knows.
 fn second_window_spent() -> World {
-    let limit = |remaining| SessionStartLimit::new(2, remaining, Duration::from_secs(600), 1);
+    let limit = |remaining| SessionStartLimit::new(3, remaining, Duration::from_secs(600), 1);
     let mut world = started(ShardPlan::Total(1), limit(1));
     world.story();
     world.pass(Duration::from_secs(606));
+    // The one of the window before may count in this one.
+    assert_eq!(world.fleet.starts_left().unwrap().remaining, 3);
     for conn in 2..4 {
         identify_again(&mut world, conn);
         world.pass(Duration::from_secs(6));
@@ -152,6 +154,37 @@ fn discord_is_asked_when_the_starts_of_a_window_it_has_not_told_of_seem_spent() 
     let before = world.identified[&0];
     world.pass(Duration::from_secs(2));
     assert_ne!(world.identified[&0], before, "the reset brings it");
+}
+
+#[test]
+fn a_host_that_slept_with_its_clock_spends_no_start_of_discord_s_next_window_twice() {
+    // Each start four minutes after the one before: no crash loop.
+    let step = Duration::from_secs(240);
+    let hours = |count: u64| Duration::from_secs(count * 3600);
+    let mut world = started(
+        ShardPlan::Total(1),
+        SessionStartLimit::new(40, 35, hours(2), 1),
+    );
+    world.pass(step);
+    // Discord's window ends now, and this clock's goes on for two hours.
+    let mut of_the_next = 0;
+    for conn in 2.. {
+        let before = world.identified[&0];
+        let left = 40 - of_the_next;
+        world.info.session_start_limit = SessionStartLimit::new(40, left, hours(20), 1);
+        identify_again(&mut world, conn);
+        world.pass(step);
+        if world.identified[&0] == before {
+            break;
+        }
+        of_the_next += 1;
+        assert!(of_the_next <= 40, "one too many");
+    }
+    assert_eq!(of_the_next, 40, "and all of them");
+    assert_eq!(spent(&world), [(1, 0)]);
+    let story = world.story();
+    let asked = story.iter().filter(|line| line.ends_with("fetch"));
+    assert_eq!(asked.count(), 2, "at the start, and once in between");
 }
 
 #[test]
