@@ -199,7 +199,7 @@ impl ProtocolMachine {
         {
             catch_up
                 .answers_left
-                .get_or_insert_with(|| heart.unanswered(self.now));
+                .get_or_insert_with(|| heart.unanswered());
         }
         let seq = self.session.as_ref().map(|session| session.received);
         self.send(OutgoingText::new(1, payload::heartbeat(seq)), false);

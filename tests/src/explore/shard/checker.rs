@@ -44,6 +44,15 @@ pub(super) struct Session {
     pub(super) acknowledged: u64,
 }
 
+/// Whether all has arrived that was sent when it was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Question {
+    mark: u64,
+    /// The gateway answers beats in order: so many answers, and the one to the first beat since has come. `None`
+    /// until there is such a beat.
+    answers: Option<u32>,
+}
+
 /// What it remembers of all that happened. It is part of a state's name, so it forgets what no longer
 /// matters.
 #[derive(Clone, Debug, Hash)]
@@ -69,6 +78,8 @@ pub struct Checker {
     pub(super) sessions: u32,
     /// Beats without an acknowledgement on this connection.
     pub(super) beats: u32,
+    /// The last question whether all has arrived, until it is answered or its connection is gone.
+    pub(super) question: Option<Question>,
     /// Commands on this connection that have not left yet.
     pub(super) unflushed: u32,
     /// Commands without their last answer, and whether they were accepted.
@@ -115,6 +126,8 @@ pub(super) struct Due {
     resumed: bool,
     close: bool,
     beat: bool,
+    /// The question that is answered with this mark.
+    caught_up: Option<u64>,
     identify: bool,
     greeting: bool,
     reported: bool,
@@ -154,6 +167,7 @@ impl Default for Checker {
             session: None,
             sessions: 0,
             beats: 0,
+            question: None,
             unflushed: 0,
             commands: BTreeMap::new(),
             announced: None,
@@ -255,6 +269,15 @@ impl Checker {
                 self.commands.insert(*id, false);
                 due.answer = Some(*id);
             }
+            Heard::CatchUp(mark) => {
+                if self.live && self.line == Line::Open {
+                    let (mark, answers) = (*mark, None);
+                    self.question = Some(Question { mark, answers });
+                    due.beat = true;
+                } else {
+                    due.nothing = true;
+                }
+            }
             Heard::Acknowledged { session, seq } => {
                 if let Some(known) = self.session.as_mut().filter(|s| s.ordinal == *session) {
                     known.acknowledged = known.acknowledged.max(*seq);
@@ -324,10 +347,28 @@ impl Checker {
                 }
             }
             Payload::BeatRequest => due.beat = self.hello,
-            Payload::BeatAck => self.beats = self.beats.saturating_sub(1),
+            Payload::BeatAck => self.expect_of_answer(due),
             Payload::Ready { session_id, seq } => self.expect_of_ready(session_id, *seq, due),
             Payload::Dispatch { resumed, seq } => self.expect_of_dispatch(*resumed, *seq, due),
             Payload::Empty => {}
+        }
+    }
+
+    fn expect_of_answer(&mut self, due: &mut Due) {
+        if self.beats == 0 {
+            return;
+        }
+        self.beats -= 1;
+        if let Some(Question {
+            mark,
+            answers: Some(left),
+        }) = &mut self.question
+        {
+            *left -= 1;
+            if *left == 0 {
+                due.caught_up = Some(*mark);
+                self.question = None;
+            }
         }
     }
 

@@ -54,6 +54,9 @@ pub enum Did {
         id: u64,
         answer: Answer,
     },
+    CaughtUp {
+        mark: u64,
+    },
     Dispatch {
         session: u32,
         seq: u64,
@@ -130,6 +133,7 @@ impl Did {
             Action::WantIdentify { conn } => Self::WantIdentify { conn: conn.get() },
             Action::WithdrawIdentify { conn } => Self::WithdrawIdentify { conn: conn.get() },
             Action::IdentifySent { conn } => Self::IdentifySent { conn: conn.get() },
+            Action::CaughtUp { mark } => Self::CaughtUp { mark },
             Action::Answer { id, answer } => Self::Answer { id: id.0, answer },
             Action::Emit(event) => Self::event(event),
             other => Self::Note(format!("{other:?}")),

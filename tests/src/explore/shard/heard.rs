@@ -14,6 +14,7 @@ pub enum Heard {
     Flushed(u32),
     Granted(u32),
     Command(u64),
+    CatchUp(u64),
     Acknowledged { session: u32, seq: u64 },
     Congested(bool),
     Stop(Stop),

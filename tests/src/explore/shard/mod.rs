@@ -70,6 +70,8 @@ pub enum Letter {
     Queue,
     /// A raw command that may not.
     Fail,
+    /// Has all arrived that was sent by now?
+    CatchUp,
     /// The consumer has handled the last event.
     Acknowledged,
     /// The consumer has no room, or has again.
@@ -87,7 +89,7 @@ pub enum Letter {
 impl Letter {
     /// All of them. The codes are one of each kind: none, of the websocket, to resume, to identify, for the
     /// shard, for the bot, for more shards.
-    pub const ALL: [Self; 41] = [
+    pub const ALL: [Self; 42] = [
         Self::Start,
         Self::Opened,
         Self::Hello,
@@ -123,6 +125,7 @@ impl Letter {
         Self::IdentifyGranted,
         Self::Queue,
         Self::Fail,
+        Self::CatchUp,
         Self::Acknowledged,
         Self::Congested(true),
         Self::Congested(false),
@@ -141,6 +144,7 @@ impl Letter {
             Self::Start
                 | Self::Queue
                 | Self::Fail
+                | Self::CatchUp
                 | Self::Acknowledged
                 | Self::Congested(_)
                 | Self::Stop(_)
@@ -152,8 +156,8 @@ impl Letter {
 }
 
 use Letter::{
-    Acknowledged, Closed, Congested, Flushed, Hello, IdentifyGranted, Opened, Ready, Resumed,
-    Start, TickDue,
+    Acknowledged, CatchUp, Closed, Congested, Flushed, Hello, IdentifyGranted, Opened, Ready,
+    Resumed, Start, TickDue,
 };
 
 /// The ways to begin: to each state of the machine, and to a session that goes on, to a second one, and to
@@ -209,6 +213,22 @@ pub fn stories() -> Vec<(&'static str, Phase, Vec<Letter>)> {
             "never acknowledged",
             Phase::Live,
             then(&to_live, &[TickDue]),
+        ),
+        (
+            "asked whether all has arrived",
+            Phase::Live,
+            // The answers to two beats are late, behind events that keep the link alive.
+            then(
+                &to_live,
+                &[
+                    TickDue,
+                    Letter::Next,
+                    TickDue,
+                    Letter::Next,
+                    Letter::TickEarly,
+                    CatchUp,
+                ],
+            ),
         ),
         (
             "stopped",

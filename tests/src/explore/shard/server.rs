@@ -76,7 +76,8 @@ fn come_up(
             (true, _) => steady,
             (false, _) => 0,
         };
-        if steady > STEADY && shard.checker.commands.is_empty() {
+        let known = &shard.checker;
+        if steady > STEADY && known.commands.is_empty() && known.question.is_none() {
             return Ok(done);
         }
         if steady == 0 && shard.world.now > began + PATIENCE {

@@ -43,6 +43,7 @@ pub(super) struct World {
     /// READYs so far: each names its session by this number.
     readies: u32,
     commands: u64,
+    questions: u64,
     last_event: Option<EventId>,
 }
 
@@ -65,6 +66,7 @@ impl Shard {
                 conns: Vec::new(),
                 readies: 0,
                 commands: 0,
+                questions: 0,
                 last_event: None,
             },
             checker: Checker::default(),
@@ -101,6 +103,11 @@ impl Shard {
     fn input_of_the_host(&mut self, letter: Letter) -> (Input, Heard) {
         match letter {
             Letter::Queue | Letter::Fail => self.command(letter == Letter::Queue),
+            Letter::CatchUp => {
+                self.world.questions += 1;
+                let mark = self.world.questions;
+                (Input::CatchUp { mark }, Heard::CatchUp(mark))
+            }
             Letter::Acknowledged => match self.world.last_event {
                 Some(id) => (
                     Input::Acknowledged(id),

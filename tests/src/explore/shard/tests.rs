@@ -205,6 +205,23 @@ fn the_heart_carries_the_sequence() {
 }
 
 #[test]
+fn a_question_is_answered_when_a_later_beat_is() {
+    let caught_up = Did::CaughtUp { mark: 1 };
+    let is_it = |did: &Did| matches!(did, Did::CaughtUp { .. });
+    let asked = "asked whether all has arrived";
+    real("live", &[Letter::CatchUp]).without("asked for", |did| matches!(did, Did::Beat { .. }));
+    real("live", &[Letter::CatchUp]).with("has, and is said once", caught_up.clone());
+    let answers = |count| [Letter::BeatAck; 4][..count].to_vec();
+    real(asked, &answers(1)).with("has, and is said once", caught_up.clone());
+    real(asked, &answers(2)).with("has, and is said once", caught_up.clone());
+    real(asked, &answers(3)).without("is told", is_it);
+    real(asked, &answers(3)).twice("is said once", is_it);
+    real(asked, &answers(4)).with("is said once", caught_up.clone());
+    let later = [&[Letter::CatchUp], answers(3).as_slice()].concat();
+    real(asked, &later).with("is said once", caught_up);
+}
+
+#[test]
 fn closes_keep_the_session_but_for_a_final_stop() {
     let close = |code| Did::Close { conn: 1, code };
     let is_close = |did: &Did| matches!(did, Did::Close { .. });

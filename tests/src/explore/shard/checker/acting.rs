@@ -54,6 +54,9 @@ impl Checker {
                     "a heartbeat carries the highest sequence received",
                 )?;
                 self.beats += 1;
+                if let Some(question) = &mut self.question {
+                    question.answers.get_or_insert(self.beats);
+                }
                 due.beat = false;
                 Ok(())
             }
@@ -113,6 +116,10 @@ impl Checker {
                 Ok(())
             }
             Did::Answer { id, answer } => self.answered(*id, answer, due),
+            Did::CaughtUp { mark } => rule(
+                due.caught_up.take() == Some(*mark),
+                "all has arrived once the answer to a later beat has, and is said once",
+            ),
             Did::Dispatch { .. } | Did::Gap { .. } => {
                 let expected = due.events.pop_front();
                 if expected.as_ref() == Some(did) {

@@ -25,6 +25,10 @@ impl Checker {
             "a connection that cannot go on is closed at once",
         )?;
         rule(!due.beat, "a heartbeat that is asked for is sent at once")?;
+        rule(
+            due.caught_up.is_none(),
+            "who asks whether all has arrived is told",
+        )?;
         rule(!due.identify, "who may identify does")?;
         rule(
             !due.greeting,
@@ -63,6 +67,7 @@ impl Checker {
         let settled = matches!(self.turn, Turn::NotWanted | Turn::Settled);
         rule(settled, "a turn goes back with its connection")?;
         self.unflushed = 0;
+        self.question = None;
         let Some(next) = due.next else { return Ok(()) };
         if self.opened && !self.live {
             self.fruitless += 1;
