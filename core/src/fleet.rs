@@ -39,7 +39,7 @@ mod states;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use self::commands::Pending;
@@ -102,6 +102,8 @@ pub struct FleetMachine {
     turns: Option<IdentifyTurns>,
     /// Started shards of each bucket that have not identified yet.
     on_the_way: BTreeMap<u32, usize>,
+    /// Given up before they had ended: a driver that is stuck. Another of that name waits until it has.
+    unended: BTreeSet<ShardId>,
     /// How often the driver of a shard has vanished since it was last up.
     falls: BTreeMap<ShardId, u32>,
     /// How many shards of the present layout are READY or RESUMED, and how many there are.
@@ -142,6 +144,7 @@ impl FleetMachine {
             queues: BTreeMap::new(),
             turns: None,
             on_the_way: BTreeMap::new(),
+            unended: BTreeSet::new(),
             falls: BTreeMap::new(),
             up: 0,
             present: 0,
@@ -361,8 +364,12 @@ impl FleetMachine {
     fn report(&mut self, shard: ShardId, report: ShardReport) {
         let running = self.shards.get(&shard).is_some_and(Shard::is_running);
         if !running {
-            if let (ShardReport::IdentifySent { .. }, Some(turns)) = (&report, &mut self.turns) {
-                turns.count(shard, self.now);
+            match (report, &mut self.turns) {
+                (ShardReport::IdentifySent { .. }, Some(turns)) => turns.count(shard, self.now),
+                (ShardReport::Stopped { .. } | ShardReport::Vanished { .. }, _) => {
+                    self.ended_late(shard);
+                }
+                _ => {}
             }
             return;
         }

@@ -190,7 +190,8 @@ impl Bot {
     }
 
     /// Runs these shards here too. Those with a session resume it at once; the others identify in turn.
-    /// Their total may be another than that of the shards that are here.
+    /// Their total may be another than that of the shards that are here. One whose handler keeps it from ending
+    /// since it was removed starts again once it has: two of one name never run at once.
     ///
     /// # Errors
     /// If one of them is here already or named twice: nothing changes then.

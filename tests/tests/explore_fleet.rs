@@ -3,18 +3,14 @@
 //!
 //! `EXPLORE_DEPTH` goes further than the default of two inputs; then better with `--release`.
 
-use shardwright_testkit::explore::fleet::{Fleet, stories};
+use shardwright_testkit::explore::fleet::{Fleet, Letter, stories, stories_of_a_swap};
 use shardwright_testkit::explore::{Explorer, Subject as _};
 
-fn explore(starts: u32, gated: bool) {
+fn explore(root: &Fleet, stories: impl IntoIterator<Item = (&'static str, Vec<Letter>)>) {
     let asked = std::env::var("EXPLORE_DEPTH");
     let depth = asked.ok().and_then(|depth| depth.parse().ok()).unwrap_or(2);
-    let root = Fleet::new(starts, gated);
     let mut explorer = Explorer::default();
-    for (name, story) in stories() {
-        if gated && story.len() > 2 {
-            continue;
-        }
+    for (name, story) in stories {
         let walk = explorer.explore(|| root.fork(), &story, depth);
         let walk = walk.unwrap_or_else(|found| panic!("{found}"));
         println!(
@@ -27,15 +23,22 @@ fn explore(starts: u32, gated: bool) {
 
 #[test]
 fn no_sequence_of_inputs_breaks_a_rule() {
-    explore(1000, false);
+    explore(&Fleet::new(1000, false), stories());
 }
 
 #[test]
 fn nor_with_two_session_starts_left() {
-    explore(2, false);
+    explore(&Fleet::new(2, false), stories());
 }
 
 #[test]
 fn nor_with_a_gate_of_the_users() {
-    explore(1000, true);
+    let short = stories().into_iter().filter(|(_, story)| story.len() <= 2);
+    explore(&Fleet::new(1000, true), short);
+}
+
+#[test]
+fn nor_while_a_new_layout_takes_over() {
+    let root = Fleet::new(1000, false).swapping();
+    explore(&root, stories_of_a_swap());
 }

@@ -22,6 +22,7 @@ impl FleetMachine {
             queues: self.queues.clone(),
             turns: self.turns.clone(),
             on_the_way: self.on_the_way.clone(),
+            unended: self.unended.clone(),
             falls: self.falls.clone(),
             up: self.up,
             present: self.present,

@@ -124,6 +124,9 @@ impl FleetMachine {
         }
         if let Some(shard) = self.shards.remove(&id) {
             self.present -= usize::from(!shard.coming);
+            if shard.is_running() {
+                self.unended.insert(id);
+            }
             if matches!(shard.life, Life::Planned(_)) {
                 self.queues
                     .values_mut()
@@ -132,8 +135,34 @@ impl FleetMachine {
         }
     }
 
-    /// Starts a shard that is planned or has fallen.
+    /// One that was given up has ended after all.
+    pub(super) fn ended_late(&mut self, id: ShardId) {
+        if !self.unended.remove(&id) || !matches!(self.state, State::Running) {
+            return;
+        }
+        let Some(Shard {
+            life: Life::Planned(state),
+            ..
+        }) = self.shards.get(&id)
+        else {
+            return;
+        };
+        if state.as_deref().is_some_and(ShardState::is_resumable) {
+            self.start(id);
+        } else if let Some(turns) = &self.turns {
+            let bucket = turns.bucket_of(id);
+            let queue = self.queues.entry(bucket).or_default();
+            queue.retain(|queued| *queued != id);
+            queue.push_front(id);
+            self.start_next(bucket);
+        }
+    }
+
+    /// Starts a shard that is planned or has fallen, once no other of its name runs.
     pub(super) fn start(&mut self, id: ShardId) {
+        if self.unended.contains(&id) {
+            return;
+        }
         let (Some(url), Some(shard)) = (self.url.clone(), self.shards.get_mut(&id)) else {
             return;
         };
@@ -178,13 +207,11 @@ impl FleetMachine {
 
     /// Starts the next shards of a bucket, as far as there are places.
     fn start_next(&mut self, bucket: u32) {
-        let on_the_way = self.on_the_way.get(&bucket).copied().unwrap_or(0);
-        let Some(queue) = self.queues.get_mut(&bucket) else {
-            return;
-        };
-        let places = ON_THE_WAY.saturating_sub(on_the_way).min(queue.len());
-        let next: Vec<ShardId> = queue.drain(..places).collect();
-        for shard in next {
+        let has_place = |it: &Self| it.on_the_way.get(&bucket).copied().unwrap_or(0) < ON_THE_WAY;
+        while has_place(self)
+            && let Some(queue) = self.queues.get_mut(&bucket)
+            && let Some(shard) = queue.pop_front()
+        {
             self.start(shard);
         }
     }

@@ -434,3 +434,92 @@ fn a_shard_that_has_just_vanished_does_not_count_as_connected() {
     world.pass(Duration::from_secs(2));
     assert_eq!(world.all_connected_at(), Some(Duration::from_secs(1)));
 }
+
+#[test]
+fn a_shard_comes_back_once_its_old_driver_has_ended() {
+    for vanishes in [false, true] {
+        let mut world = started(ShardPlan::Total(3), limit(1000, 3600, 16));
+        world.stubborn = vec![0, 1];
+        world.tell(remove(
+            1,
+            ShardFilter::none()
+                .or_shard(shard(0, 3))
+                .or_shard(shard(1, 3)),
+        ));
+        world.pass(Duration::from_secs(60));
+        let (_, given) = &world.states[0];
+        assert_eq!(given.len(), 2, "they are given up, and handed over");
+        world.story();
+        // One with a session and one without. Their old drivers are stuck, and may still be connected.
+        let states = vec![session_of(shard(0, 3)), ShardState::fresh(shard(1, 3))];
+        world.tell(add(2, states));
+        assert_eq!(world.done, [(2, Ok(()))]);
+        world.pass(Duration::from_secs(60));
+        assert!(
+            world.story().is_empty(),
+            "two of one name never run at once"
+        );
+        // What the old ones do now is not the new ones' doing, and starts are counted all the same.
+        let left = world.fleet.starts_left().unwrap().remaining;
+        for number in [0, 1] {
+            for report in [
+                ShardReport::Up,
+                ShardReport::Down,
+                ShardReport::WantIdentify { conn: ConnId(9) },
+                ShardReport::IdentifySent { conn: ConnId(9) },
+            ] {
+                let shard = shard(number, 3);
+                world.tell(FleetInput::Report { shard, report });
+            }
+        }
+        assert!(world.story().is_empty());
+        assert_eq!(world.fleet.starts_left().unwrap().remaining, left - 2);
+        for number in [1, 0] {
+            let shard = shard(number, 3);
+            world.tell(if vanishes {
+                vanished(shard, session_of(shard))
+            } else {
+                stopped_with(session_of(shard))
+            });
+            let started: Vec<String> = world.story();
+            assert_eq!(started, [format!("120 start {shard}")]);
+        }
+        world.pass(Duration::from_secs(60));
+        assert!(world.stops().is_empty());
+        assert_eq!(world.identified[&1].as_secs(), 125);
+        // Once: what comes of it later is its own.
+        world.stubborn.clear();
+        world.tell(remove(3, ShardFilter::all()));
+        assert_eq!(world.states[1].1.len(), 3);
+    }
+}
+
+#[test]
+fn one_that_waits_for_its_old_driver_holds_up_nobody_and_can_go_again() {
+    let mut world = started(ShardPlan::Total(1), limit(1000, 3600, 1));
+    world.stubborn = vec![0];
+    world.tell(remove(1, ShardFilter::all()));
+    world.pass(Duration::from_secs(60));
+    world.story();
+    world.tell(add(
+        2,
+        (0..4)
+            .map(|id| ShardState::fresh(shard(id, if id == 0 { 1 } else { 5 })))
+            .collect(),
+    ));
+    world.pass(Duration::from_secs(60));
+    assert_eq!(
+        world.identified.len(),
+        4,
+        "the first was one of them before"
+    );
+    world.tell(remove(3, ShardFilter::none().or_shard(shard(0, 1))));
+    let zero = ShardState::fresh(shard(0, 1));
+    assert_eq!(world.states[1], (3, vec![zero.clone()]));
+    // It was planned and is no more: the end of the old one starts nothing.
+    world.story();
+    world.tell(stopped_with(session_of(shard(0, 1))));
+    assert!(world.story().is_empty());
+    world.tell(add(4, vec![zero]));
+    assert_eq!(world.story(), ["120 start [0, 1]"]);
+}

@@ -9,6 +9,12 @@ use shardwright_core::{
 
 /// Discord's: one Identify of a bucket in this time.
 const BETWEEN: Duration = Duration::from_secs(5);
+/// How long a shard may take to end: 5 s for the answer to its close, and one more.
+const ENDING: Duration = Duration::from_secs(6);
+/// Discord may be so much later with an event to one layout than to the other.
+const SKEW: Duration = Duration::from_secs(3);
+/// What a new layout was sent so long before it takes over, it has kept.
+const KEPT: Duration = Duration::from_secs(9);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A shard that runs.
@@ -24,8 +30,23 @@ pub(super) struct Running {
     pub(super) identified: bool,
     pub(super) up: bool,
     pub(super) told_to_stop: bool,
-    /// It was told so long ago, and nobody waits for its end any more.
-    given_up: bool,
+    /// Its events are kept back until its layout takes over.
+    pub(super) muted: bool,
+    pub(super) loaded: bool,
+    /// When it was up first, unless it has asked to identify since.
+    session_since: Option<Instant>,
+    /// It was asked whether all has arrived, and when.
+    pub(super) asked: Option<(u64, Instant)>,
+    /// When it was asked what it has answered.
+    caught_up: Option<Instant>,
+    told_to_stop_at: Option<Instant>,
+}
+
+impl Running {
+    /// Who was told to stop so long ago does not begin a session any more.
+    fn is_given_up(&self, now: Instant) -> bool {
+        self.told_to_stop_at.is_some_and(|at| now >= at + ENDING)
+    }
 }
 
 /// What it remembers of all that happened.
@@ -48,6 +69,12 @@ pub struct Checker {
     adding: BTreeMap<CommandId, ShardId>,
     /// Whose states were given out.
     gone: BTreeSet<ShardId>,
+    /// A new layout is built beside the old one; since when all of it are up and loaded.
+    prepared: bool,
+    both_up_since: Option<Instant>,
+    /// Whose drivers are gone, and who have not been started again.
+    fallen: BTreeSet<ShardId>,
+    last_mark: u64,
 }
 
 type Verdict = Result<(), String>;
@@ -71,6 +98,9 @@ pub enum Told {
     Up(ShardId),
     Down(ShardId),
     Ended(ShardId),
+    Vanished(ShardId),
+    Loaded(ShardId),
+    CaughtUp(ShardId),
     GateOpened(ShardId, ConnId),
     GateFailed(ShardId, ConnId),
     Other,
@@ -79,6 +109,11 @@ pub enum Told {
 impl Checker {
     /// Takes note of what goes in.
     pub fn hear(&mut self, now: Instant, told: Told) {
+        self.take_note(now, told);
+        self.look_at_the_layouts(now);
+    }
+
+    fn take_note(&mut self, now: Instant, told: Told) {
         match told {
             Told::Fetched(left) => {
                 self.starts = Some((left, now + DAY));
@@ -99,6 +134,7 @@ impl Checker {
                 self.change(shard, |shard| {
                     shard.identified = false;
                     shard.wants = Some(conn);
+                    shard.session_since = None;
                 });
             }
             Told::Withdraws(shard) => self.take_back(shard),
@@ -110,14 +146,29 @@ impl Checker {
                     *left = left.saturating_sub(1);
                 }
             }
-            Told::Up(shard) => self.change(shard, |shard| shard.up = true),
+            Told::Up(shard) => self.change(shard, |shard| {
+                shard.up = true;
+                shard.session_since.get_or_insert(now);
+            }),
             Told::Down(shard) => self.change(shard, |shard| {
                 shard.up = false;
+                shard.asked = None;
+                shard.caught_up = None;
                 shard.identified = false;
             }),
             Told::Ended(shard) => {
                 self.shards.remove(&shard);
             }
+            Told::Vanished(shard) => {
+                let fell = self.shards.remove(&shard);
+                if fell.is_some_and(|fell| !fell.told_to_stop) {
+                    self.fallen.insert(shard);
+                }
+            }
+            Told::Loaded(shard) => self.change(shard, |shard| shard.loaded = true),
+            Told::CaughtUp(shard) => self.change(shard, |shard| {
+                shard.caught_up = shard.asked.take().map(|(_, at)| at);
+            }),
             Told::GateOpened(shard, conn) | Told::GateFailed(shard, conn) => {
                 let waited = self.at_gate.remove(&(shard, conn));
                 let failed = matches!(told, Told::GateFailed(..));
@@ -161,10 +212,16 @@ impl Checker {
         match action {
             FleetAction::StartShard(start) => {
                 self.gone.remove(&start.config.shard);
+                self.fallen.remove(&start.config.shard);
+                rule(
+                    !start.muted || self.prepared,
+                    "who is muted belongs to a layout that is built",
+                )?;
                 let order = self.started;
                 self.started += 1;
                 let new = Running {
                     order,
+                    muted: start.muted,
                     ..Running::default()
                 };
                 let before = self.shards.insert(start.config.shard, new);
@@ -181,6 +238,18 @@ impl Checker {
                 self.change(*shard, |shard| shard.turn = None);
                 Ok(())
             }
+            FleetAction::PrepareSwap => rule(
+                !std::mem::replace(&mut self.prepared, true),
+                "one new layout at a time",
+            ),
+            FleetAction::AbandonSwap => {
+                self.both_up_since = None;
+                rule(
+                    std::mem::replace(&mut self.prepared, false),
+                    "what is abandoned was prepared",
+                )
+            }
+            FleetAction::Swap => self.swap(now),
             FleetAction::Answer {
                 id,
                 answer: Answer::Accepted,
@@ -200,16 +269,16 @@ impl Checker {
                         Ok(())
                     }
                     FleetAction::States { states, .. } if self.removing.remove(id) => {
-                        for state in states {
-                            self.change(state.shard, |shard| shard.given_up = true);
-                        }
                         self.give_out(states)
                     }
                     _ => Ok(()),
                 }
             }
             FleetAction::Emit(Event::ConnectedAllShards { .. }) => {
-                let mut staying = self.shards.values().filter(|shard| !shard.told_to_stop);
+                let mut staying = self
+                    .shards
+                    .values()
+                    .filter(|shard| !shard.told_to_stop && !shard.muted);
                 rule(
                     staying.all(|shard| shard.up),
                     "all shards are up when it is said",
@@ -230,6 +299,7 @@ impl Checker {
     /// Whoever gets a state goes on from there.
     fn give_out(&mut self, states: &[ShardState]) -> Verdict {
         for state in states {
+            self.fallen.remove(&state.shard);
             let new = self.gone.insert(state.shard);
             rule(new, "each state is given out once")?;
         }
@@ -257,18 +327,92 @@ impl Checker {
             },
             ToShard::Stop(_) => {
                 running.told_to_stop = true;
+                running.told_to_stop_at.get_or_insert(now);
                 Ok(())
+            }
+            ToShard::CatchUp { mark } => {
+                running.asked = Some((*mark, now));
+                running.caught_up = None;
+                let old = running.up && !running.muted;
+                let new = *mark >= std::mem::replace(&mut self.last_mark, *mark);
+                let late = self.both_up_since.is_some_and(|at| now >= at + SKEW);
+                rule(
+                    old && new && late,
+                    "the old layout is asked a while after the new one is up",
+                )
             }
             _ => Ok(()),
         }
+    }
+
+    /// A new layout is being built.
+    pub(super) fn is_prepared(&self) -> bool {
+        self.prepared
+    }
+
+    /// Since when all of a new layout are up and loaded.
+    pub(super) fn both_up_since(&self) -> Option<Instant> {
+        self.both_up_since
+    }
+
+    /// Who has been asked whether all has arrived, and has not answered.
+    pub(super) fn asked(&self) -> impl Iterator<Item = ShardId> {
+        let asked = self
+            .shards
+            .iter()
+            .filter(|(_, shard)| shard.asked.is_some());
+        asked.map(|(shard, _)| *shard)
+    }
+
+    fn look_at_the_layouts(&mut self, now: Instant) {
+        let coming = |(_, shard): &(&ShardId, &Running)| shard.muted && !shard.told_to_stop;
+        let mut new = self.shards.iter().filter(coming);
+        let total = new.clone().next().map(|(shard, _)| shard.total());
+        let all_here =
+            total.and_then(|total| usize::try_from(total).ok()) == Some(new.clone().count());
+        if all_here && new.all(|(_, shard)| shard.up && shard.loaded) {
+            self.both_up_since.get_or_insert(now);
+        } else {
+            self.both_up_since = None;
+        }
+    }
+
+    /// The new layout takes over. What was sent to the old one alone comes from the old one or not at all.
+    fn swap(&mut self, now: Instant) -> Verdict {
+        rule(
+            std::mem::replace(&mut self.prepared, false),
+            "what takes over was prepared",
+        )?;
+        rule(
+            self.both_up_since.is_some(),
+            "who takes over is up and loaded, all of them",
+        )?;
+        self.both_up_since = None;
+        rule(
+            self.fallen.is_empty() || !self.removing.is_empty(),
+            "nobody takes over while one of the old is to come back",
+        )?;
+        let kept = |at: Instant| now <= at + KEPT - SKEW;
+        let lacks = |shard: &Running| {
+            let old = !shard.muted && !shard.told_to_stop;
+            let all_kept = shard.session_since.is_none_or(kept);
+            old && !all_kept && !shard.caught_up.is_some_and(kept)
+        };
+        rule(
+            !self.shards.values().any(lacks),
+            "the old layout has delivered what the new one was not sent",
+        )?;
+        for shard in self.shards.values_mut() {
+            shard.muted = false;
+        }
+        Ok(())
     }
 
     fn give_turn(&mut self, now: Instant, shard: ShardId, conn: ConnId, knows: bool) -> Verdict {
         let given = self
             .shards
             .values()
-            // Who was told to stop long ago does not begin a session any more.
-            .filter(|other| other.turn.is_some() && !other.given_up)
+            .filter(|other| other.turn.is_some() && !other.is_given_up(now))
             .count();
         rule(given == 0, "one turn of a bucket at a time")?;
         let free = self.sent_at.is_none_or(|at| now >= at + BETWEEN);

@@ -10,6 +10,8 @@ pub use subject::Fleet;
 
 use shardwright_core::Stop;
 
+use super::Subject as _;
+
 /// One thing that may happen to a fleet. `Of(n, …)` is a report of the shard that was started `n`th of those
 /// that run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,11 +79,15 @@ pub enum Says {
     State,
     /// The last command has left.
     CommandSent,
+    /// Its guilds are loaded.
+    Loaded,
+    /// All has arrived that was sent when it was asked. Only of one that was.
+    CaughtUp,
 }
 
 impl Says {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::Want(0),
         Self::Want(1),
         Self::Withdraw,
@@ -95,12 +101,14 @@ impl Says {
         Self::Vanished,
         Self::State,
         Self::CommandSent,
+        Self::Loaded,
+        Self::CaughtUp,
     ];
 }
 
 use Letter::{Fetched, Of, Start};
 
-/// The ways to begin.
+/// The ways to begin with any fleet.
 #[must_use]
 pub fn stories() -> Vec<(&'static str, Vec<Letter>)> {
     let running = [Start, Fetched];
@@ -138,4 +146,51 @@ pub fn stories() -> Vec<(&'static str, Vec<Letter>)> {
         ("both are up", up),
         ("stopped", vec![Letter::Stop(Stop::Keep)]),
     ]
+}
+
+/// The ways to begin with a fleet whose new layout starts before the old one ends.
+#[must_use]
+pub fn stories_of_a_swap() -> Vec<(&'static str, Vec<Letter>)> {
+    let mut fleet = Fleet::new(1000, false).swapping();
+    let mut story = Vec::new();
+    let mut so_far = |given: &[Letter], until: &dyn Fn(&Fleet) -> bool| {
+        story.extend_from_slice(given);
+        given
+            .iter()
+            .for_each(|letter| fleet.apply(*letter).expect("it is a way to begin"));
+        story.extend(fleet.behave_until(until));
+        story.clone()
+    };
+    let up = |fleet: &Fleet, shards: usize| {
+        let known = fleet.checker.shards.values();
+        known.filter(|shard| shard.up).count() == shards
+    };
+    so_far(&[Start], &|fleet| up(fleet, 2));
+    let named = vec![
+        (
+            "a new layout is built",
+            so_far(&[Letter::ReShard, Fetched], &|_| true),
+        ),
+        (
+            "all but one of it are up",
+            so_far(&[], &|fleet| up(fleet, 4)),
+        ),
+        (
+            "both layouts are up",
+            so_far(&[], &|fleet| fleet.checker.both_up_since().is_some()),
+        ),
+        (
+            "the old one is asked",
+            so_far(&[], &|fleet| fleet.checker.asked().next().is_some()),
+        ),
+        (
+            "one has answered",
+            so_far(&[], &|fleet| fleet.checker.asked().count() == 1),
+        ),
+        (
+            "the new one has taken over",
+            so_far(&[], &|fleet| !fleet.checker.is_prepared()),
+        ),
+    ];
+    named
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use shardwright_core::{
     Action, Answer, CloseCode, Command, CommandId, Compression, ConnId, FetchFault, FleetAction,
-    FleetConfig, FleetInput, FleetMachine, GatewayInfo, IfNotReady, Input, Intents,
+    FleetConfig, FleetInput, FleetMachine, GatewayInfo, IfNotReady, Input, Intents, ReShardPolicy,
     SessionStartLimit, ShardConfig, ShardFilter, ShardId, ShardMachine, ShardReport, ShardState,
     Shards, Stop, StopReason, Token, TransportFault, Wait,
 };
@@ -30,6 +30,8 @@ pub struct Fleet {
     /// The first two connections of any shard.
     pub(super) conns: [ConnId; 2],
     gated: bool,
+    /// A new layout starts before the old one ends.
+    swapping: bool,
     /// How many session starts each fetch says are left.
     starts: u32,
     began: bool,
@@ -44,15 +46,13 @@ impl Fleet {
     #[must_use]
     pub fn new(starts: u32, gated: bool) -> Self {
         let now = Instant::now();
-        let mut config = FleetConfig::new(token(), Intents::GUILDS);
-        config.gated = gated;
-        config.template.compression = Compression::None;
         Self {
-            machine: FleetMachine::new(config, 7, now),
+            machine: FleetMachine::new(config(gated), 7, now),
             wait: Wait::For(shardwright_core::WaitFor::Start),
             now,
             conns: two_connections(now),
             gated,
+            swapping: false,
             starts,
             began: false,
             fetching: false,
@@ -60,6 +60,23 @@ impl Fleet {
             last_command: None,
             checker: Checker::default(),
         }
+    }
+
+    /// The same, but a new layout starts before the old one ends.
+    #[must_use]
+    pub fn swapping(self) -> Self {
+        let mut config = config(self.gated);
+        config.re_shard = ReShardPolicy::StartThenSwap;
+        Self {
+            machine: FleetMachine::new(config, 7, self.now),
+            swapping: true,
+            ..self
+        }
+    }
+
+    /// How many shards say something.
+    fn speakers(&self) -> usize {
+        if self.swapping { 5 } else { 2 }
     }
 
     /// Whether the fleet has ended.
@@ -100,6 +117,7 @@ impl Fleet {
         match says {
             Says::Sent => known.is_some_and(|known| matches!(known.turn, Some((_, true)))),
             Says::CommandSent => self.last_command.is_some(),
+            Says::CaughtUp => known.is_some_and(|known| known.asked.is_some()),
             _ => true,
         }
     }
@@ -213,7 +231,7 @@ impl Fleet {
                 (stopped(StopReason::Fatal { code }), Told::Ended(shard))
             }
             Says::NeedsMoreShards => (stopped(StopReason::ReShardRequired), Told::Ended(shard)),
-            Says::Vanished => (ShardReport::Vanished { state }, Told::Ended(shard)),
+            Says::Vanished => (ShardReport::Vanished { state }, Told::Vanished(shard)),
             Says::State => (ShardReport::State { state }, Told::Other),
             Says::CommandSent => {
                 let id = self.last_command.unwrap_or(CommandId(0));
@@ -224,6 +242,12 @@ impl Fleet {
                     },
                     Told::Other,
                 )
+            }
+            Says::Loaded => (ShardReport::Loaded, Told::Loaded(shard)),
+            Says::CaughtUp => {
+                let asked = held.and_then(|held| held.asked);
+                let mark = asked.map_or(0, |(mark, _)| mark);
+                (ShardReport::CaughtUp { mark }, Told::CaughtUp(shard))
             }
         };
         (FleetInput::Report { shard, report }, told)
@@ -274,7 +298,7 @@ impl Fleet {
         let mut fleet = self.fork();
         for _ in 0..MOST_LETTERS {
             let Some(letter) = fleet.next() else {
-                return Ok(());
+                return fleet.settled();
             };
             fleet
                 .apply(letter)
@@ -284,6 +308,24 @@ impl Fleet {
             "all behave and the shards do not come up: {:?}",
             fleet.checker
         ))
+    }
+
+    fn settled(&self) -> Result<(), String> {
+        if self.checker.is_prepared() && !self.has_stopped() {
+            return Err("all behave and the layouts do not change".to_owned());
+        }
+        Ok(())
+    }
+
+    /// All behave until something is so; what they said.
+    pub(super) fn behave_until(&mut self, until: &dyn Fn(&Self) -> bool) -> Vec<Letter> {
+        let mut said = Vec::new();
+        while !until(self) {
+            let letter = self.next().expect("it comes to that");
+            self.apply(letter).expect("all behave");
+            said.push(letter);
+        }
+        said
     }
 
     fn next(&self) -> Option<Letter> {
@@ -307,6 +349,8 @@ impl Fleet {
                 (Some((_, true)), _) => Says::Sent,
                 (None, None) if !known.up && self.identified(shard) => Says::Up,
                 (None, None) if !known.up => Says::Want(1),
+                _ if known.asked.is_some() => Says::CaughtUp,
+                _ if known.up && known.muted && !known.loaded => Says::Loaded,
                 _ => continue,
             };
             return Some(Letter::Of(number, says));
@@ -321,6 +365,13 @@ impl Fleet {
             .get(&shard)
             .is_some_and(|known| known.identified)
     }
+}
+
+fn config(gated: bool) -> FleetConfig {
+    let mut config = FleetConfig::new(token(), Intents::GUILDS);
+    config.gated = gated;
+    config.template.compression = Compression::None;
+    config
 }
 
 fn token() -> Token {
@@ -395,7 +446,7 @@ impl Subject for Fleet {
         if matches!(self.wait, Wait::Until(_)) {
             all.extend([Letter::TickDue, Letter::TickLate]);
         }
-        for number in 0..2 {
+        for number in 0..self.speakers() {
             if let Some(shard) = self.running(number) {
                 let says = Says::ALL.into_iter();
                 let possible = says.filter(|says| self.may_say(shard, *says));
@@ -434,7 +485,7 @@ impl Subject for Fleet {
             self.fetching,
             self.asked,
             self.last_command,
-            self.gated,
+            (self.gated, self.swapping),
         );
         key_of(&text, &(world, self.starts, &self.checker))
     }

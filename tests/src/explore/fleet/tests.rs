@@ -8,7 +8,7 @@ use shardwright_core::{
 };
 
 use super::checker::Told;
-use super::{Checker, Fleet, Letter, Says, stories};
+use super::{Checker, Fleet, Letter, Says, stories, stories_of_a_swap};
 use crate::explore::play;
 
 #[derive(Clone)]
@@ -199,8 +199,68 @@ fn each_state_is_given_out_once() {
     it.breaks("given out once", &end(first));
 }
 
+/// A fleet on the way to another layout, and its old shards.
+fn swapping(story: &str) -> (Fleet, Vec<ShardId>) {
+    let stories = stories_of_a_swap();
+    let (_, letters) = stories
+        .into_iter()
+        .find(|(name, _)| *name == story)
+        .expect("it is one of the stories");
+    let fleet = play(|| Fleet::new(1000, false).swapping(), &letters);
+    let fleet = fleet.unwrap_or_else(|found| panic!("{found}"));
+    let shards = fleet.checker.shards.keys();
+    let old = shards.filter(|shard| shard.total() == 2).copied().collect();
+    (fleet, old)
+}
+
+#[test]
+fn a_layout_takes_over_when_it_is_complete_and_the_old_one_has_delivered_all() {
+    let verdict = |fleet: &Fleet, later, told: &[Told], action: &FleetAction| {
+        let mut checker = fleet.checker.clone();
+        let now = fleet.now + Duration::from_secs(later);
+        told.iter().for_each(|told| checker.hear(now, *told));
+        checker
+            .act(now, Told::Other, action)
+            .err()
+            .unwrap_or_default()
+    };
+    let swap = FleetAction::Swap;
+    let (built, _) = swapping("a new layout is built");
+    assert!(verdict(&built, 0, &[], &swap).contains("all of them"));
+    assert!(verdict(&built, 0, &[], &FleetAction::PrepareSwap).contains("one new layout"));
+    let (overlap, old) = swapping("both layouts are up");
+    assert!(verdict(&overlap, 60, &[], &swap).contains("has delivered"));
+    let ask = FleetAction::Tell {
+        shard: old[0],
+        message: ToShard::CatchUp { mark: 9 },
+    };
+    assert!(verdict(&overlap, 2, &[], &ask).contains("a while after"));
+    assert_eq!(verdict(&overlap, 3, &[], &ask), "");
+    assert!(verdict(&overlap, 3, &[Told::Down(old[0])], &ask).contains("a while after"));
+    let (asked, _) = swapping("one has answered");
+    let last = asked.checker.asked().next().unwrap();
+    assert!(verdict(&asked, 0, &[], &swap).contains("has delivered"));
+    let done = Told::CaughtUp(last);
+    assert_eq!(verdict(&asked, 6, &[done], &swap), "");
+    assert!(verdict(&asked, 7, &[done], &swap).contains("has delivered"));
+    assert!(verdict(&asked, 6, &[done, Told::Down(old[0])], &swap).contains("has delivered"));
+    assert!(verdict(&asked, 6, &[done, Told::Vanished(old[0])], &swap).contains("come back"));
+    // What it had is lost; what a new session of it has heard, the new layout has heard as well.
+    let lost = [Told::Wants(last, asked.conns[0]), Told::Up(last)];
+    assert_eq!(verdict(&asked, 6, &lost, &swap), "");
+    let (over, _) = swapping("the new one has taken over");
+    for action in [swap, FleetAction::AbandonSwap] {
+        assert!(verdict(&over, 0, &[], &action).contains("prepared"));
+    }
+}
+
 #[test]
 fn every_story_can_be_played() {
+    for (name, story) in stories_of_a_swap() {
+        let fleet = play(|| Fleet::new(1000, false).swapping(), &story);
+        let fleet = fleet.unwrap_or_else(|found| panic!("{name}: {found}"));
+        assert!(!fleet.has_stopped(), "{name}");
+    }
     for (name, story) in stories() {
         let fleet = play(|| Fleet::new(1000, false), &story);
         let fleet = fleet.unwrap_or_else(|found| panic!("{name}: {found}"));
