@@ -1,5 +1,6 @@
 //! Asks Discord how many session starts are left once those of a window that it has not told of seem
-//! spent: when a window is over, its length and number of starts are assumed to be the next one's.
+//! spent: when a window is over, its length and number of starts are assumed to be the next one's, less what left
+//! in it.
 
 use std::time::Instant;
 
