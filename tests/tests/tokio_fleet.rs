@@ -1,7 +1,9 @@
 //! The set of shards on tokio, over real sockets: many shards, hand-over, another number of them.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, mpsc};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use shardwright_core::{CloseCode, ShardId};
@@ -10,8 +12,8 @@ use shardwright_testkit::scenario::Effect;
 use shardwright_testkit::server::{Log, Seen, ServerConfig, Shard, Target};
 use shardwright_tokio::{
     Acknowledge, ApiBase, Event, Events, FleetError, GuildId, GuildMembersRequest, IdentifyGate,
-    Intents, Options, ReShardPolicy, ShardFilter, ShardPlan, ShardState, Shards, StatusUpdate,
-    StopReason, Token, connect_bot, connect_shards, gateway_info,
+    InPlace, Intents, Options, ReShardPolicy, ShardFilter, ShardPlan, ShardState, Shards,
+    StatusUpdate, StopReason, Token, connect_bot, connect_shards, gateway_info,
 };
 
 /// The longest any of these may take on a busy machine; nothing waits for it.
@@ -495,4 +497,69 @@ impl<T> Outcome for Option<T> {
     fn good(self) -> Self {
         self
     }
+}
+
+/// A handler in place keeps its shard from ending after it was told to, so the removal gives it up. Added again,
+/// it starts when the handler has returned: until then the old one may still be connected.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_shard_that_comes_back_waits_for_its_stuck_handler() {
+    let emulator = emulator(|config| {
+        config.shards = 2;
+        config.send_guilds = false;
+    });
+    let (tell, is_stuck) = mpsc::channel();
+    let gates = [mpsc::channel::<()>(), mpsc::channel::<()>()];
+    let (release, released): (Vec<_>, Vec<_>) = gates.into_iter().unzip();
+    let released: Arc<Vec<_>> = Arc::new(released.into_iter().map(Mutex::new).collect());
+    let mut options = options(&emulator);
+    options.limits.close_timeout = Duration::from_millis(100);
+    options.in_place = Some(InPlace::new(move |shard| {
+        let (tell, released) = (tell.clone(), Arc::clone(&released));
+        move |event: Event<'_>| {
+            if matches!(event, Event::Dispatch(event) if event.name() == "STUCK") {
+                tell.send(()).unwrap();
+                let gate = &released[usize::try_from(shard.number()).unwrap()];
+                gate.lock().unwrap().recv().unwrap();
+            }
+        }
+    }));
+    let (bot, mut events) = connect_bot(token(), options).await.unwrap();
+    until_connected(&mut events).await;
+    let stick = |number| {
+        emulator.push_event(&Target::Number(number), "STUCK", "{}");
+        tokio::task::block_in_place(|| is_stuck.recv_timeout(PATIENCE)).unwrap();
+    };
+    // The removal asks both for their states. The second is stuck; the first has answered, and is stuck then.
+    stick(1);
+    let zero = ShardId::new(0, 2).unwrap();
+    let mut removal = pin!(bot.remove_shards(ShardFilter::from(zero)));
+    let waker = Waker::noop();
+    assert!(
+        removal
+            .as_mut()
+            .poll(&mut Context::from_waker(waker))
+            .is_pending()
+    );
+    let status = bot.status_update(StatusUpdate::online(), Shards::Only(vec![0]));
+    in_time("a command", async {
+        status.await.unwrap().sent().await.unwrap()
+    })
+    .await;
+    stick(0);
+    release[1].send(()).unwrap();
+    let states = in_time("the removal", removal).await;
+    assert_eq!(states.len(), 1);
+    assert!(states[0].is_resumable());
+    bot.add_shards(states).await.unwrap();
+    let resumes = |log: &Log| log.count(|seen| matches!(seen, Seen::Resume { .. }));
+    let dials = |log: &Log| log.count(|seen| matches!(seen, Seen::Upgrade { .. }));
+    // Meanwhile the other one goes through a reconnect.
+    emulator.play(&Target::Number(1), &[Effect::Op7]);
+    until_seen(&emulator, "the other resumes", |log| resumes(log) == 1);
+    assert_eq!(emulator.with_machine(|machine| dials(machine.log())), 3);
+    release[0].send(()).unwrap();
+    until_seen(&emulator, "the shard resumes", |log| resumes(log) == 2);
+    assert_eq!(emulator.with_machine(|machine| dials(machine.log())), 4);
+    assert_no_violations(&emulator);
+    in_time("the end", bot.disconnect()).await;
 }
