@@ -268,6 +268,13 @@ impl MemberCollector {
             .unwrap_or(CollectAction::Wait(self.wake_at))
     }
 
+    /// Whether nothing is open, and [`poll`](Self::poll) has nothing but [`CollectAction::Wait`].
+    #[must_use]
+    #[inline]
+    pub fn is_idle(&self) -> bool {
+        self.open.is_empty() && self.out.is_empty()
+    }
+
     /// When [`handle_tick`](Self::handle_tick) is due.
     #[must_use]
     pub fn wake_at(&self) -> Option<Instant> {

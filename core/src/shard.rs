@@ -58,8 +58,8 @@ use std::time::Instant;
 
 use self::protocol::{Out, ProtocolMachine};
 use crate::{
-    Action, ConnId, Dispatch, Event, Frame, FrameDecoder, Input, Misuse, ShardConfig, ShardState,
-    Wait,
+    Action, ConnId, DecodeError, Dispatch, Event, Frame, FrameDecoder, Input, Misuse, ShardConfig,
+    ShardState, Wait,
 };
 
 /// Where a shard is in its life.
@@ -174,6 +174,63 @@ impl ShardMachine {
         result
     }
 
+    /// [`handle`](Self::handle) of a message and the first [`poll`](Self::poll) after it in one step: what a driver does
+    /// most, at a third less. Returns the dispatch that the message brings, if that is the first thing that comes of it.
+    /// The drain goes on either way: [`settle`](Self::settle) or poll until it waits.
+    ///
+    /// # Errors
+    /// [`Misuse`] if the last drain has not ended; the message has changed nothing then.
+    #[inline]
+    pub fn receive(
+        &mut self,
+        now: Instant,
+        conn: ConnId,
+        frame: Frame,
+    ) -> Result<Option<Dispatch<'_>>, Misuse> {
+        if !self.drained {
+            return Err(Misuse::OutputPending);
+        }
+        self.drained = false;
+        self.protocol.advance(now);
+        self.received(conn, frame);
+        if !self.more || !self.protocol.out.is_empty() {
+            return Ok(None);
+        }
+        match self.decoder.advance() {
+            Ok(true) => {
+                if let Some((id, header)) = self.protocol.payload(self.decoder.payload()) {
+                    let dispatch = Dispatch::new(id, header, self.decoder.lend());
+                    return Ok(Some(dispatch));
+                }
+            }
+            Ok(false) => self.more = false,
+            Err(error) => self.undecodable(error),
+        }
+        Ok(None)
+    }
+
+    /// Ends a drain in which nothing is left to do, as [`poll`](Self::poll) with [`Action::Wait`] does; `None` if
+    /// there is more, which is to be polled.
+    #[inline]
+    pub fn settle(&mut self) -> Option<Wait> {
+        if !self.protocol.out.is_empty() {
+            return None;
+        }
+        let listens = |conn| self.protocol.listens_to(conn);
+        if self.more && self.decoding.is_some_and(listens) && !self.decoder.finish() {
+            return None;
+        }
+        self.more = false;
+        self.drained = true;
+        Some(self.protocol.wait())
+    }
+
+    fn undecodable(&mut self, error: DecodeError) {
+        self.more = false;
+        self.protocol.undecodable(error);
+    }
+
+    #[inline]
     fn received(&mut self, conn: ConnId, frame: Frame) {
         if self.decoding != Some(conn) || !self.protocol.listens_to(conn) {
             return;
@@ -190,11 +247,8 @@ impl ShardMachine {
     #[inline]
     pub fn poll(&mut self) -> Action<'_> {
         while self.protocol.out.is_empty() {
-            let listens = |conn| self.protocol.listens_to(conn);
-            if !self.more || !self.decoding.is_some_and(listens) || self.decoder.finish() {
-                self.more = false;
-                self.drained = true;
-                return Action::Wait(self.protocol.wait());
+            if let Some(wait) = self.settle() {
+                return Action::Wait(wait);
             }
             match self.decoder.advance() {
                 Ok(true) => {
@@ -204,10 +258,7 @@ impl ShardMachine {
                     }
                 }
                 Ok(false) => self.more = false,
-                Err(error) => {
-                    self.more = false;
-                    self.protocol.undecodable(error);
-                }
+                Err(error) => self.undecodable(error),
             }
         }
         self.next_action()

@@ -1,10 +1,10 @@
 //! The events of a bot, for threads.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use shardwright_runtime::surface::{AcknowledgeError, Event, EventId};
 
-use shardwright_runtime::threads::{wait, wait_until};
+use shardwright_runtime::threads::{wait, wait_for};
 
 /// The events of a bot, in order for each shard: an iterator that waits. The last is [`Event::Stopped`],
 /// then `None`.
@@ -34,9 +34,7 @@ impl Events {
 
     /// The next event, if it comes within this time.
     pub fn recv_timeout(&mut self, time: Duration) -> RecvTimeout {
-        // A time that cannot be told is as good as for ever.
-        let at = Instant::now().checked_add(time);
-        match wait_until(at, |cx| self.0.poll(cx)) {
+        match wait_for(time, |cx| self.0.poll(cx)) {
             Some(Some(event)) => RecvTimeout::Event(event),
             Some(None) => RecvTimeout::Ended,
             None => RecvTimeout::TimedOut,

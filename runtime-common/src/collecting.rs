@@ -58,31 +58,37 @@ impl Collecting {
         }
     }
 
-    /// Looks at an action of the machine. True if it is for nobody else.
+    /// Nobody asks for members, and nothing is left to do for who did.
     #[inline]
-    pub(crate) fn look_at(&mut self, action: &Action<'_>) -> bool {
-        let nobody_asks = self.collector.pending() == 0 && self.wanted.is_all();
-        if nobody_asks && matches!(action, Action::Emit(_) | Action::Wait(_)) {
-            return false;
-        }
-        self.look_closely(action)
+    pub(crate) fn is_idle(&self) -> bool {
+        self.collector.is_idle()
     }
 
-    fn look_closely(&mut self, action: &Action<'_>) -> bool {
+    /// Looks at an action of the machine. True if it is for nobody else.
+    pub(crate) fn look_at(&mut self, action: &Action<'_>) -> bool {
         match action {
-            Action::Emit(event) => {
-                if self.collector.pending() > 0 {
-                    self.collector.observe(Instant::now(), event);
-                }
-                !self.wanted.is_all()
-                    && matches!(event, Event::Dispatch(event) if !self.wanted.wants(event.name()))
-            }
+            Action::Emit(event) => self.keeps(event),
             Action::Answer { id, answer } if MemberCollector::owns(*id) => {
                 self.collector.answered(Instant::now(), *id, answer);
                 true
             }
             _ => false,
         }
+    }
+
+    /// Looks at an event. True if it is for nobody else.
+    #[inline]
+    pub(crate) fn keeps(&mut self, event: &Event<'_>) -> bool {
+        let nobody_asks = self.collector.pending() == 0 && self.wanted.is_all();
+        !nobody_asks && self.look_closely(event)
+    }
+
+    fn look_closely(&mut self, event: &Event<'_>) -> bool {
+        if self.collector.pending() > 0 {
+            self.collector.observe(Instant::now(), event);
+        }
+        !self.wanted.is_all()
+            && matches!(event, Event::Dispatch(event) if !self.wanted.wants(event.name()))
     }
 
     /// One thing that the collector wants.

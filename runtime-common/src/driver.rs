@@ -141,17 +141,20 @@ impl<S: Socket> Driver<S> {
                 return self.wait();
             }
             self.passes = 0;
-            let reads = self.wire.line.is_some() && self.seat.wants_to_read();
-            if taken == 0 && reads && !self.rush.may_read(self.seat.now(), cx) {
+            let reads = self.seat.wants_to_read();
+            if taken == 0
+                && reads
+                && self.wire.line.is_some()
+                && !self.rush.may_read(self.seat.now(), cx)
+            {
                 return self.wait();
             }
-            match self.wire.poll(self.seat.wants_to_read(), cx) {
-                Poll::Ready(input) => {
-                    if let Input::Received { frame, .. } = &input {
-                        bytes += frame.len();
-                    }
-                    self.seat.handle(input, &mut self.wire);
+            match self.wire.poll(reads, cx) {
+                Poll::Ready(Input::Received { conn, frame }) => {
+                    bytes += frame.len();
+                    self.seat.received(conn, frame, &mut self.wire);
                 }
+                Poll::Ready(input) => self.seat.handle(input, &mut self.wire),
                 Poll::Pending => {
                     self.rest(taken > 0);
                     return self.wait();

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use shardwright_core::trace::{RecordedShard, ShardTape};
 use shardwright_core::{
-    Action, CloseCode, ConnId, Event, EventId, FleetInput, Input, OutgoingText, ShardId,
-    ShardReport, ShardStart, ShardState, Stop, ToShard, Wait,
+    Action, CloseCode, ConnId, Event, EventId, FleetInput, Frame, Input, Misuse, OutgoingText,
+    ShardId, ShardReport, ShardStart, ShardState, Stop, ToShard, Wait,
 };
 
 use crate::collecting::{Collecting, Wanted};
@@ -212,6 +212,11 @@ impl Seat {
         if self.clock.is_old() {
             self.asked = false;
         }
+        // Between two messages of a flood nobody else is asked: their wakers are set, and until the clock is read again
+        // no time has come.
+        if self.asked {
+            return Poll::Pending;
+        }
         if self.wake_at().is_some_and(|at| at <= self.clock.now) {
             // Ticks are rare: this costs nothing an event, and keeps the acknowledged sequence near.
             self.acknowledge(self.delivery.handled(), wire);
@@ -220,10 +225,6 @@ impl Seat {
             self.handle(Input::Tick { wall }, wire);
             self.leave_in_time(wire);
             return Poll::Ready(());
-        }
-        // Between two messages of a flood nobody else is asked: their wakers are set.
-        if self.asked {
-            return Poll::Pending;
         }
         self.delivery.poll_kept(cx);
         if self.congested && self.delivery.poll_room(cx).is_ready() {
@@ -274,24 +275,49 @@ impl Seat {
         Poll::Ready(())
     }
 
-    /// Tells the machine what the wire brought, and carries out what it wants.
+    /// Tells the machine what the wire brought, other than a message, and carries out what it wants.
     pub fn handle(&mut self, input: Input, wire: &mut impl Wire) {
         self.tell(input, wire);
         self.serve_collecting(wire);
     }
 
-    fn tell(&mut self, input: Input, wire: &mut impl Wire) {
-        let now = match input {
-            Input::Received { .. } => self.clock.now,
-            _ => {
-                self.asked = false;
-                self.clock.read()
+    /// Tells the machine of a message that has come, and carries out what it wants.
+    #[inline]
+    pub fn received(&mut self, conn: ConnId, frame: Frame, wire: &mut impl Wire) {
+        let mut full = false;
+        match self.machine.receive(self.clock.now, conn, frame) {
+            Ok(Some(dispatch)) => {
+                let event = Event::Dispatch(dispatch);
+                if !self.collecting.keeps(&event) {
+                    trace(&event);
+                    full = self.delivery.deliver(event);
+                }
             }
-        };
-        if let Err(misuse) = self.machine.handle(now, input) {
-            tracing::error!(shard = %self.shard, %misuse, "driver fault");
+            Ok(None) => {}
+            Err(misuse) => self.driver_fault(&misuse),
         }
-        self.wait = self.drain(wire);
+        let settled = if full { None } else { self.machine.settle() };
+        self.wait = match settled {
+            Some(wait) => wait,
+            None => self.drain(full, wire),
+        };
+        if !self.collecting.is_idle() {
+            self.serve_collecting(wire);
+        }
+    }
+
+    fn tell(&mut self, input: Input, wire: &mut impl Wire) {
+        self.asked = false;
+        let now = self.clock.read();
+        if let Err(misuse) = self.machine.handle(now, input) {
+            self.driver_fault(&misuse);
+        }
+        self.wait = self.drain(false, wire);
+    }
+
+    #[cold]
+    fn driver_fault(&self, misuse: &Misuse) {
+        tracing::error!(shard = %self.shard, %misuse, "driver fault");
     }
 
     /// Does what the collector of members wants.
@@ -304,8 +330,8 @@ impl Seat {
         }
     }
 
-    fn drain(&mut self, wire: &mut impl Wire) -> Wait {
-        let mut full = false;
+    /// Does all that the machine wants. `full`: what it wanted before has filled the mailbox.
+    fn drain(&mut self, mut full: bool, wire: &mut impl Wire) -> Wait {
         loop {
             let action = self.machine.poll();
             if self.collecting.look_at(&action) {
@@ -335,7 +361,7 @@ impl Seat {
                         if let Err(misuse) =
                             self.machine.handle(self.clock.now, Input::Congested(true))
                         {
-                            tracing::error!(shard = %self.shard, %misuse, "driver fault");
+                            self.driver_fault(&misuse);
                         }
                         continue;
                     }

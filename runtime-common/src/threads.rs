@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::Turn;
 
@@ -18,8 +18,19 @@ impl Wake for Unpark {
     }
 }
 
-fn waker() -> Waker {
+thread_local! {
+    /// Waiting for one event after the other, a thread makes its waker once.
+    static WAKER: Waker = new_waker();
+}
+
+fn new_waker() -> Waker {
     Arc::new(Unpark(thread::current())).into()
+}
+
+/// The waker of this thread. It may be woken for something that was waited for before, which costs a look.
+fn waker() -> Waker {
+    // The thread may be about to end.
+    WAKER.try_with(Waker::clone).unwrap_or_else(|_| new_waker())
 }
 
 /// Sleeps until the waker of this thread is woken, or until then.
@@ -50,14 +61,19 @@ pub fn wait<T>(future: impl Future<Output = T>) -> T {
     })
 }
 
-/// Polls once more whenever it is woken, until then at the latest.
-pub fn wait_until<T>(
-    at: Option<Instant>,
-    mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
-) -> Option<T> {
+/// Polls once more whenever it is woken, for so long at most.
+pub fn wait_for<T>(time: Duration, mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Option<T> {
+    // What is there at once needs no clock.
+    let mut end = None;
     turns(|cx| match poll(cx) {
         Poll::Ready(result) => Turn::Done(Some(result)),
-        Poll::Pending if at.is_some_and(|at| at <= Instant::now()) => Turn::Done(None),
-        Poll::Pending => Turn::Wait(at),
+        Poll::Pending => {
+            let now = Instant::now();
+            // A time that cannot be told is as good as for ever.
+            match *end.get_or_insert_with(|| now.checked_add(time)) {
+                Some(end) if end <= now => Turn::Done(None),
+                end => Turn::Wait(end),
+            }
+        }
     })
 }

@@ -7,8 +7,8 @@ use std::time::{Instant, SystemTime};
 use super::lines::Header;
 use super::tape::{self, FleetTape, ShardTape, TraceSink};
 use crate::{
-    Action, FleetAction, FleetConfig, FleetInput, FleetMachine, Input, Misuse, ShardMachine,
-    ShardStart,
+    Action, ConnId, Dispatch, FleetAction, FleetConfig, FleetInput, FleetMachine, Frame, Input,
+    Misuse, ShardMachine, ShardStart, Wait,
 };
 
 /// A [`FleetMachine`] and, perhaps, the tape that it is recorded on.
@@ -118,6 +118,33 @@ impl RecordedShard {
         self.machine
             .handle(now, input)
             .inspect_err(|misuse| tape.refused(misuse))
+    }
+
+    /// See [`ShardMachine::receive`]. While it is recorded, everything that comes of the message is to be polled.
+    ///
+    /// # Errors
+    /// [`Misuse`] as there.
+    #[inline]
+    pub fn receive(
+        &mut self,
+        now: Instant,
+        conn: ConnId,
+        frame: Frame,
+    ) -> Result<Option<Dispatch<'_>>, Misuse> {
+        if self.tape.is_none() {
+            return self.machine.receive(now, conn, frame);
+        }
+        self.handle(now, Input::Received { conn, frame })?;
+        Ok(None)
+    }
+
+    /// See [`ShardMachine::settle`]. While it is recorded, the end of a drain is to be polled.
+    #[inline]
+    pub fn settle(&mut self) -> Option<Wait> {
+        if self.tape.is_some() {
+            return None;
+        }
+        self.machine.settle()
     }
 
     /// See [`ShardMachine::rest`].

@@ -3,13 +3,13 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use shardwright_core::{
     Command, CommandError, EventId, FleetError, GatewayInfo, ShardFilter, ShardId, ShardState,
     Shards, StatusUpdate, Token,
 };
-use shardwright_runtime::threads::{wait, wait_until};
+use shardwright_runtime::threads::{wait, wait_for};
 use shardwright_runtime::{AcknowledgeError, Bot, ConnectError, Events, Options};
 
 use crate::harness::{Commands, Harness, Subject, Taken};
@@ -94,8 +94,7 @@ impl Harness for Futures {
 
 impl Subject for Running {
     fn next(&mut self, at_most: Duration) -> Taken {
-        let until = Some(Instant::now() + at_most);
-        match wait_until(until, |cx| self.events.poll(cx)) {
+        match wait_for(at_most, |cx| self.events.poll(cx)) {
             Some(Some(event)) => Taken::Event(event),
             Some(None) => Taken::Ended,
             None => Taken::TimedOut,

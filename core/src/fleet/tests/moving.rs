@@ -523,3 +523,24 @@ fn one_that_waits_for_its_old_driver_holds_up_nobody_and_can_go_again() {
     world.tell(add(4, vec![zero]));
     assert_eq!(world.story(), ["120 start [0, 1]"]);
 }
+
+#[test]
+fn an_end_that_nobody_waited_for_starts_nothing() {
+    // Only the first two of a bucket are started at once.
+    let mut world = World::new(ShardPlan::Total(4), limit(1000, 3600, 1), 4);
+    world.hanging = vec![0, 1, 2, 3];
+    world.tell(FleetInput::Start);
+    world.story();
+    world.tell(stopped_with(session_of(shard(3, 4))));
+    assert!(world.story().is_empty(), "it waits for its turn");
+    // One that comes back late to a bot that ends.
+    let mut world = started(ShardPlan::Total(2), limit(1000, 3600, 16));
+    world.stubborn = vec![0, 1];
+    world.tell(remove(1, ShardFilter::from(shard(0, 2))));
+    world.pass(Duration::from_secs(60));
+    world.tell(add(2, vec![session_of(shard(0, 2))]));
+    world.tell(FleetInput::Stop(Stop::Keep));
+    world.story();
+    world.tell(stopped_with(session_of(shard(0, 2))));
+    assert!(world.story().is_empty());
+}
