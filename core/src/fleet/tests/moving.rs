@@ -544,3 +544,32 @@ fn an_end_that_nobody_waited_for_starts_nothing() {
     world.tell(stopped_with(session_of(shard(0, 2))));
     assert!(world.story().is_empty());
 }
+
+#[test]
+fn one_whose_old_driver_has_ended_is_the_next_of_its_bucket() {
+    let mut world = started(ShardPlan::Total(1), limit(1000, 3600, 1));
+    world.stubborn = vec![0];
+    world.tell(remove(1, ShardFilter::all()));
+    world.pass(Duration::from_secs(60));
+    // The first two that can start take the bucket's places, and keep them.
+    world.hanging = vec![1, 2];
+    let others = (1..5).map(|id| shard(id, 5));
+    let states = std::iter::once(shard(0, 1)).chain(others);
+    world.story();
+    world.tell(add(2, states.map(ShardState::fresh).collect()));
+    world.tell(stopped_with(session_of(shard(0, 1))));
+    assert_eq!(world.story(), ["60 start [1, 5]", "60 start [2, 5]"]);
+    world.hanging = vec![0, 3, 4];
+    for (number, next) in [(1, shard(0, 1)), (2, shard(3, 5))] {
+        let shard = shard(number, 5);
+        let report = ShardReport::Down;
+        world.tell(FleetInput::Report { shard, report });
+        assert_eq!(world.story(), [format!("60 start {next}")]);
+    }
+    let report = ShardReport::Down;
+    world.tell(FleetInput::Report {
+        shard: shard(0, 1),
+        report,
+    });
+    assert_eq!(world.story(), ["60 start [4, 5]"]);
+}
