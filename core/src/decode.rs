@@ -223,17 +223,23 @@ impl FrameDecoder {
                 self.empty_frames += 1;
                 continue;
             }
-            match self.decode(frame) {
-                Ok(true) => return Ok(true),
-                Ok(false) => {}
-                Err(error) => {
-                    self.forget();
-                    self.poisoned = true;
-                    return Err(error);
-                }
+            if self.decode(frame)? {
+                return Ok(true);
             }
         }
         Ok(false)
+    }
+
+    /// [`push`](Self::push) and [`advance`](Self::advance) in one step.
+    #[inline]
+    pub(crate) fn take(&mut self, frame: Frame) -> Result<bool, DecodeError> {
+        if self.next.is_some() || !self.ready.is_empty() || self.poisoned || frame.is_empty() {
+            self.push(frame);
+            return self.advance();
+        }
+        self.current = Current::Nowhere;
+        self.release();
+        self.decode(frame)
     }
 
     /// Leaves the current payload if it was the last: what [`advance`](Self::advance) does then, which need not
@@ -305,7 +311,16 @@ impl FrameDecoder {
         self.output.bytes.capacity() + current + context + queued
     }
 
+    #[inline]
     fn decode(&mut self, frame: Frame) -> Result<bool, DecodeError> {
+        self.try_to_decode(frame).inspect_err(|_| {
+            self.forget();
+            self.poisoned = true;
+        })
+    }
+
+    #[inline]
+    fn try_to_decode(&mut self, frame: Frame) -> Result<bool, DecodeError> {
         let limit = self.limit;
         let bytes = match frame {
             Frame::Text(bytes) => bytes,

@@ -169,7 +169,7 @@ impl FleetMachine {
     }
 
     /// How many session starts are left of Discord's window, and when it ends; `None` until the gateway's
-    /// address is known.
+    /// address is known. Of a window that Discord has not told of, how many are left at most.
     #[must_use]
     pub fn starts_left(&self) -> Option<KnownStarts> {
         self.turns.as_ref().map(|turns| KnownStarts {

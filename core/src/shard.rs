@@ -192,11 +192,16 @@ impl ShardMachine {
         }
         self.drained = false;
         self.protocol.advance(now);
-        self.received(conn, frame);
-        if !self.more || !self.protocol.out.is_empty() {
+        let news = !self.protocol.out.is_empty();
+        if news || self.decoder.empty_frames() != self.empty_frames {
+            self.received(conn, frame);
             return Ok(None);
         }
-        match self.decoder.advance() {
+        if self.decoding != Some(conn) || !self.protocol.listens_to(conn) {
+            return Ok(None);
+        }
+        self.more = true;
+        match self.decoder.take(frame) {
             Ok(true) => {
                 if let Some((id, header)) = self.protocol.payload(self.decoder.payload()) {
                     let dispatch = Dispatch::new(id, header, self.decoder.lend());
@@ -217,7 +222,7 @@ impl ShardMachine {
             return None;
         }
         let listens = |conn| self.protocol.listens_to(conn);
-        if self.more && self.decoding.is_some_and(listens) && !self.decoder.finish() {
+        if self.more && !self.decoder.finish() && self.decoding.is_some_and(listens) {
             return None;
         }
         self.more = false;

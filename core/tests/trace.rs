@@ -74,10 +74,16 @@ struct Bot {
     compression: Compression,
     conn: Option<shardwright_core::ConnId>,
     names: Vec<String>,
+    /// Messages are told in the short way, as the runtimes do.
+    short: bool,
 }
 
 impl Bot {
     fn new(compression: Compression) -> Self {
+        Self::with(compression, true)
+    }
+
+    fn with(compression: Compression, recorded: bool) -> Self {
         let lines = Arc::new(Lines::default());
         let base = Instant::now();
         let mut config = FleetConfig::new(Token::new(TOKEN).unwrap(), Intents::GUILDS);
@@ -87,7 +93,7 @@ impl Bot {
         let limit = SessionStartLimit::new(1000, 1000, Duration::from_secs(3600), 1);
         let url = "wss://gateway.example".parse().unwrap();
         config.gateway = Some(GatewayInfo::new(url, 1, limit));
-        let record = Some((lines.clone() as Arc<dyn TraceSink>, None));
+        let record = recorded.then(|| (lines.clone() as Arc<dyn TraceSink>, None));
         Self {
             fleet: RecordedFleet::new(config, 5, base, record),
             lines,
@@ -98,6 +104,7 @@ impl Bot {
             compression,
             conn: None,
             names: Vec::new(),
+            short: false,
         }
     }
 
@@ -125,8 +132,17 @@ impl Bot {
     fn shard(&mut self, input: Input) {
         let mut reports = Vec::new();
         let shard = self.shard.as_mut().unwrap();
-        shard.handle(self.now, input).unwrap();
-        loop {
+        let mut settled = false;
+        match input {
+            Input::Received { conn, frame } if self.short => {
+                let event = shard.receive(self.now, conn, frame).unwrap();
+                self.names
+                    .extend(event.map(|event| event.name().to_owned()));
+                settled = shard.settle().is_some();
+            }
+            input => shard.handle(self.now, input).unwrap(),
+        }
+        while !settled {
             let action = shard.poll();
             reports.extend(ShardReport::from_action(&action));
             match action {
@@ -255,6 +271,34 @@ fn a_life_comes_out_the_same_again() {
         ] {
             assert!(trace.contains(words), "{words}");
         }
+    }
+}
+
+#[test]
+fn the_short_way_is_recorded_as_the_long_one() {
+    for compression in [Compression::None, Compression::Zlib] {
+        let mut long = Bot::new(compression);
+        let trace = long.trace();
+        let short = |recorded| {
+            let mut bot = Bot::with(compression, recorded);
+            bot.short = true;
+            bot.live();
+            bot
+        };
+        let (recorded, not_recorded) = (short(true), short(false));
+        // The first line has the time of day in it.
+        let without_first = |trace: &str| trace.split_once('\n').unwrap().1.to_owned();
+        assert_eq!(without_first(&recorded.lines.text()), without_first(&trace));
+        assert_eq!(not_recorded.lines.text(), "");
+        assert_eq!(recorded.names, long.names);
+        assert_eq!(not_recorded.names, long.names);
+        // Not recorded, an event is handed over at once, and the drain ends without an action.
+        let mut bot = not_recorded;
+        let conn = bot.conn.unwrap();
+        let mut shard = bot.shard.take().unwrap();
+        let frame = Frame::Text("{}".into());
+        assert!(shard.receive(bot.now, conn, frame).unwrap().is_none());
+        assert!(shard.settle().is_some());
     }
 }
 

@@ -24,6 +24,14 @@ fn machine(bencher: Bencher<'_, '_>, compression: Compression) {
         .bench_refs(|session| session.run(EVENTS));
 }
 
+#[divan::bench]
+fn machine_polled(bencher: Bencher<'_, '_>) {
+    bencher
+        .counter(ItemsCount::new(EVENTS))
+        .with_inputs(|| Session::new(Compression::None))
+        .bench_refs(|session| session.run_polled(EVENTS));
+}
+
 #[divan::bench(args = [Compression::None, Compression::Zlib, Compression::Zstd])]
 fn decoder(bencher: Bencher<'_, '_>, compression: Compression) {
     let frames = frames(compression);

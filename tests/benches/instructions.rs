@@ -14,11 +14,12 @@ use std::process::{Command, ExitCode};
 use cases::{EVENTS, Session, decode, frames, keep, payloads, scan};
 use shardwright_core::{Compression, DEFAULT_PAYLOAD_LIMIT, FrameDecoder};
 
-const PIECES: [&str; 7] = [
+const PIECES: [&str; 8] = [
     "envelope",
     "decoder-zlib",
     "decoder-zstd",
     "machine",
+    "machine-polled",
     "machine-zlib",
     "machine-zstd",
     "copy",
@@ -34,6 +35,7 @@ fn run(piece: &str, events: usize) {
         "decoder-zlib" => decoded(Compression::Zlib, events),
         "decoder-zstd" => decoded(Compression::Zstd, events),
         "machine" => Session::new(Compression::None).run(events),
+        "machine-polled" => Session::new(Compression::None).run_polled(events),
         "machine-zlib" => Session::new(Compression::Zlib).run(events),
         "machine-zstd" => Session::new(Compression::Zstd).run(events),
         _ => keep(&payloads()[..events]),

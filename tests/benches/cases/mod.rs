@@ -83,6 +83,24 @@ impl Session {
         self.machine
             .handle(self.now, input)
             .expect("the inputs are in order");
+        self.drain()
+    }
+
+    /// As the runtimes do.
+    fn receive(&mut self, conn: ConnId, frame: Frame) -> usize {
+        let received = self.machine.receive(self.now, conn, frame);
+        let mut events = 0;
+        if let Some(event) = received.expect("the drain has ended") {
+            std::hint::black_box(event.data());
+            events += 1;
+        }
+        if self.machine.settle().is_none() {
+            events += self.drain();
+        }
+        events
+    }
+
+    fn drain(&mut self) -> usize {
         let mut events = 0;
         loop {
             match self.machine.poll() {
@@ -97,17 +115,30 @@ impl Session {
         }
     }
 
-    /// Gives the machine its first `count` frames.
+    /// Gives the machine its first `count` frames, as the runtimes do.
     ///
     /// # Panics
     /// If not each of them is an event.
     pub(crate) fn run(&mut self, count: usize) {
+        self.run_with(count, Self::receive);
+    }
+
+    /// The same with nothing but `handle` and `poll`.
+    ///
+    /// # Panics
+    /// If not each of them is an event.
+    pub(crate) fn run_polled(&mut self, count: usize) {
+        self.run_with(count, |session, conn, frame| {
+            session.tell(Input::Received { conn, frame })
+        });
+    }
+
+    fn run_with(&mut self, count: usize, mut give: impl FnMut(&mut Self, ConnId, Frame) -> usize) {
         let conn = self.conn();
         let frames = std::mem::take(&mut self.frames);
         let mut events = 0;
         for frame in &frames[..count] {
-            let frame = frame.clone();
-            events += self.tell(Input::Received { conn, frame });
+            events += give(self, conn, frame.clone());
         }
         self.frames = frames;
         assert_eq!(events, count);
