@@ -15,7 +15,8 @@
 //! One shard's life:
 //!
 //! ```text
-//!            its turn is near, or it has a session          it ends
+//!            its turn is near, or it has a session,
+//!            and no other of its name runs                  it ends
 //!   Planned ───────────────────────────────────────▶ Running ──────▶ Stopped
 //!      │                                             │  ▲  │
 //!      │ removed                its driver vanished  ▼  │  │ removed
@@ -366,9 +367,14 @@ impl FleetMachine {
         if !running {
             match (report, &mut self.turns) {
                 (ShardReport::IdentifySent { .. }, Some(turns)) => turns.count(shard, self.now),
-                (ShardReport::Stopped { .. } | ShardReport::Vanished { .. }, _) => {
-                    self.ended_late(shard);
+                (ShardReport::Stopped { why, state }, _) => {
+                    let given_up = self.unended.contains(&shard);
+                    if given_up && self.stop_if_fatal(&why) {
+                        return;
+                    }
+                    self.ended_late(shard, state);
                 }
+                (ShardReport::Vanished { state }, _) => self.ended_late(shard, state),
                 _ => {}
             }
             return;
@@ -442,10 +448,8 @@ impl FleetMachine {
         self.state_known(shard, &state);
         let removed = self.removed(shard, &state);
         // Whether or not it was to go: those in its place would be refused as well.
-        if let (State::Running, StopReason::Fatal { code }) = (&self.state, &why)
-            && stops_the_bot(*code)
-        {
-            return self.stop(Stop::Keep, why);
+        if self.stop_if_fatal(&why) {
+            return;
         }
         let gone = self.old_shard_stopped(shard) || removed;
         if matches!(self.state, State::Stopping { .. }) {
@@ -467,10 +471,20 @@ impl FleetMachine {
         }
     }
 
+    fn stop_if_fatal(&mut self, why: &StopReason) -> bool {
+        let fatal = matches!(why, StopReason::Fatal { code } if stops_the_bot(*code));
+        let stops = fatal && matches!(self.state, State::Running);
+        if stops {
+            self.stop(Stop::Keep, why.clone());
+        }
+        stops
+    }
+
     /// Every shard has ended by itself, and no re-shard brings new ones.
     fn end_if_none_is_left(&mut self, why: StopReason) {
         let alive = self.shards.values().any(|shard| !shard.has_stopped());
-        if alive || self.re_shard.is_some() || self.shards.is_empty() {
+        let running = matches!(self.state, State::Running);
+        if alive || !running || self.re_shard.is_some() || self.shards.is_empty() {
             return;
         }
         let alone = self.shards.len() == 1;

@@ -79,7 +79,7 @@ pub(super) struct IdentifyTurns {
     /// Identifies since Discord told of this window, or since it was assumed. Any of them may count in the next
     /// one: the clock of a host that sleeps may stand still, and the window end long before it does here.
     sent: u32,
-    /// So many of the window before may count in this one; they are not among those that remain.
+    /// So many of the window before may count in this one, or not; they are not among those that remain.
     in_doubt: u32,
 }
 
@@ -284,13 +284,15 @@ impl IdentifyTurns {
         self.resets_at
     }
 
-    pub(super) fn is_assumed(&self) -> bool {
-        self.assumed
-    }
-
     /// Nobody can say more about this window.
     pub(super) fn take_as_told(&mut self) {
         self.assumed = false;
+        self.in_doubt = 0;
+    }
+
+    /// Somebody waits for a start that there may be, of which Discord has not told.
+    pub(super) fn may_have_more(&self, now: Instant) -> bool {
+        self.assumed && self.waiting() > 0 && self.all_given(now)
     }
 
     /// When the next window has begun for sure.
@@ -302,8 +304,10 @@ impl IdentifyTurns {
     pub(super) fn grant(&mut self, now: Instant) -> Option<(ShardId, ConnId)> {
         if now >= self.goes_on_at() {
             let total = self.total.max(1);
-            self.in_doubt = std::mem::take(&mut self.sent).min(total);
-            self.remaining = total - self.in_doubt;
+            let sent = std::mem::take(&mut self.sent).min(total);
+            self.remaining = total - sent;
+            self.forget_arrived(now);
+            self.in_doubt = sent.saturating_sub(count(&self.latest));
             self.resets_at = now + WINDOW;
             self.assumed = true;
             self.careful = false;

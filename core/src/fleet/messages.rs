@@ -67,7 +67,7 @@ pub struct GateRequest {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(clippy::exhaustive_structs, reason = "complete by nature")]
 pub struct KnownStarts {
-    /// How many were left.
+    /// How many were left, at most.
     pub remaining: u32,
     /// When all are there again, from now on.
     pub reset_after: Duration,
@@ -290,7 +290,8 @@ pub enum FleetInput {
         /// Of which shards.
         filter: ShardFilter,
     },
-    /// The bot wants these shards to run here too: those with a session resume it.
+    /// The bot wants these shards to run here too: those with a session resume it. One that was here before and has
+    /// not ended starts when it has.
     AddShards {
         /// The caller's number for it.
         id: CommandId,
@@ -369,7 +370,7 @@ pub enum ShardReport {
         /// Its fate.
         answer: Answer,
     },
-    /// It has ended.
+    /// It has ended. To be reported even if the fleet has given it up long ago: another of its name waits for that.
     Stopped {
         /// Why.
         why: StopReason,

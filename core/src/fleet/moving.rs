@@ -24,6 +24,10 @@ impl Removal {
         self.patience.end()
     }
 
+    fn concerns(&self, shard: ShardId) -> bool {
+        self.states.iter().any(|state| state.shard == shard)
+    }
+
     pub(super) fn waits_for(&self, shard: ShardId) -> bool {
         self.open.contains(&shard)
     }
@@ -42,7 +46,13 @@ impl FleetMachine {
         for state in &states {
             let shard = state.shard;
             let here = self.shards.get(&shard);
-            if here.is_some_and(|here| !here.has_stopped()) || !seen.insert(shard) {
+            let here = here.is_some_and(|here| !here.has_stopped());
+            // Somebody else has still to be told its state.
+            let goes = self
+                .removals
+                .values()
+                .any(|removal| removal.concerns(shard));
+            if here || goes || !seen.insert(shard) {
                 return Err(FleetError::AlreadyHere { shard });
             }
         }
@@ -126,6 +136,17 @@ impl FleetMachine {
         }
         for shard in late {
             self.discharge(shard);
+        }
+        self.answer_removals(|removal| removal.open.is_empty());
+        if self.present > 0 {
+            self.say_if_all_up();
+        }
+    }
+
+    /// This shard was given up, for whatever reason.
+    pub(super) fn no_longer_removed(&mut self, shard: ShardId) {
+        for removal in self.removals.values_mut() {
+            removal.open.remove(&shard);
         }
         self.answer_removals(|removal| removal.open.is_empty());
     }

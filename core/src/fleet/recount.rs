@@ -26,8 +26,7 @@ impl FleetMachine {
     pub(super) fn recounts(&mut self) -> bool {
         if self.recount.is_none()
             && let Some(turns) = &self.turns
-            && turns.is_assumed()
-            && turns.spent(self.now).is_some()
+            && turns.may_have_more(self.now)
         {
             self.recount = Some(Recount {
                 fetch: FetchMachine::new(None, self.rng.next_u64()),

@@ -423,6 +423,8 @@ impl FleetMachine {
             Phase::Leaving { old, .. } if old.is_empty() => {
                 self.re_shard = None;
                 self.say_if_all_up();
+                // What is left may have ended while the others did.
+                self.end_if_none_is_left(StopReason::NoShardsLeft);
             }
             _ => {}
         }

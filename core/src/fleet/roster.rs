@@ -66,7 +66,9 @@ impl Shard {
         match self.life {
             Life::Running { session, .. } => session,
             Life::Fallen { .. } => true,
-            Life::Planned(_) | Life::Stopped(_) => false,
+            // It waits for an old driver of its name.
+            Life::Planned(ref state) => state.as_deref().is_some_and(ShardState::is_resumable),
+            Life::Stopped(_) => false,
         }
     }
 
@@ -113,40 +115,47 @@ impl FleetMachine {
         }
     }
 
-    /// Takes a shard out of the set.
+    /// Takes a shard out of the set. One that runs is given up: nobody waits for it any more.
     pub(super) fn discharge(&mut self, id: ShardId) {
-        self.set_up(id, false);
-        self.take_back_turn(id);
-        self.free_place(id);
+        self.leave(id, CommandError::Stopped);
         self.falls.remove(&id);
         if let Some(turns) = &mut self.turns {
             turns.forget(id);
         }
-        if let Some(shard) = self.shards.remove(&id) {
-            self.present -= usize::from(!shard.coming);
-            if shard.is_running() {
-                self.unended.insert(id);
-            }
-            if matches!(shard.life, Life::Planned(_)) {
-                self.queues
-                    .values_mut()
-                    .for_each(|queue| queue.retain(|queued| *queued != id));
-            }
+        let Some(shard) = self.shards.remove(&id) else {
+            return;
+        };
+        self.present -= usize::from(!shard.coming);
+        if matches!(shard.life, Life::Planned(_)) {
+            self.queues
+                .values_mut()
+                .for_each(|queue| queue.retain(|queued| *queued != id));
+        }
+        if shard.is_running() {
+            self.unended.insert(id);
+            self.no_longer_asked(id);
+            self.no_longer_removed(id);
         }
     }
 
-    /// One that was given up has ended after all.
-    pub(super) fn ended_late(&mut self, id: ShardId) {
+    /// One that was given up has ended after all. What came after it was given up is known now.
+    pub(super) fn ended_late(&mut self, id: ShardId, last: ShardState) {
         if !self.unended.remove(&id) || !matches!(self.state, State::Running) {
             return;
         }
         let Some(Shard {
             life: Life::Planned(state),
             ..
-        }) = self.shards.get(&id)
+        }) = self.shards.get_mut(&id)
         else {
             return;
         };
+        if let Some(state) = state
+            && state.session_id == last.session_id
+            && state.seq < last.seq
+        {
+            **state = last;
+        }
         if state.as_deref().is_some_and(ShardState::is_resumable) {
             self.start(id);
         } else if let Some(turns) = &self.turns {

@@ -51,6 +51,14 @@ impl FleetMachine {
         self.answer_questions(|question| question.open.is_empty());
     }
 
+    /// This shard was given up: who asked for states gets those of the others.
+    pub(super) fn no_longer_asked(&mut self, shard: ShardId) {
+        for question in self.questions.values_mut() {
+            question.open.remove(&shard);
+        }
+        self.answer_questions(|question| question.open.is_empty());
+    }
+
     pub(super) fn answer_questions(&mut self, which: impl Fn(&Question) -> bool) {
         let answered: Vec<CommandId> = self
             .questions

@@ -33,6 +33,8 @@ struct World {
     states: Vec<(u64, Vec<ShardState>)>,
     members: Vec<(u64, Result<GuildMembers, RequestMembersError>)>,
     started: Vec<u32>,
+    /// What shards were started with.
+    resumed: Vec<ShardState>,
     /// What happened, for people: when, and what.
     story: Vec<String>,
     /// Results of changes to the set of shards.
@@ -75,6 +77,7 @@ impl World {
             states: Vec::new(),
             members: Vec::new(),
             started: Vec::new(),
+            resumed: Vec::new(),
             story: Vec::new(),
             done: Vec::new(),
             faults: Vec::new(),
@@ -118,6 +121,7 @@ impl World {
                     FleetAction::StartShard(start) => {
                         let shard = start.config.shard;
                         self.started.push(shard.number());
+                        self.resumed.extend(start.state.clone());
                         let muted = if start.muted { " muted" } else { "" };
                         self.tell_of(&format!("start {shard}{muted}"));
                         if self.hanging.contains(&shard.number()) {

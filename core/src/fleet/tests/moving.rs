@@ -573,3 +573,164 @@ fn one_whose_old_driver_has_ended_is_the_next_of_its_bucket() {
     });
     assert_eq!(world.story(), ["60 start [4, 5]"]);
 }
+
+/// Two shards; the first was told to go, is stuck, and has been given up.
+fn given_up() -> World {
+    let mut world = started(ShardPlan::Total(2), limit(1000, 3600, 16));
+    world.stubborn = vec![0];
+    world.tell(remove(1, ShardFilter::from(shard(0, 2))));
+    world
+}
+
+#[test]
+fn nobody_waits_for_what_a_shard_that_was_given_up_might_say() {
+    let mut world = given_up();
+    world.mute = true;
+    let (id, filter) = (CommandId(2), ShardFilter::all());
+    world.tell(FleetInput::AskForStates { id, filter });
+    let other = shard(1, 2);
+    let state = session_of(other);
+    let report = ShardReport::State {
+        state: state.clone(),
+    };
+    world.tell(FleetInput::Report {
+        shard: other,
+        report,
+    });
+    let command = Command::status_update(StatusUpdate::online()).unwrap();
+    world.tell(FleetInput::Command {
+        id: CommandId(3),
+        to: Shards::Only(vec![0]),
+        command,
+        if_not_ready: IfNotReady::Queue,
+    });
+    assert_eq!((world.states.len(), world.answers.len()), (0, 0));
+    world.pass(Duration::from_secs(60));
+    let (mut answered, states) = (world.states.clone(), vec![state]);
+    answered.sort_by_key(|(id, _)| *id);
+    assert_eq!(answered[1], (2, states), "those that are here");
+    assert_eq!(answered[0].0, 1);
+    let refused = Answer::Refused(CommandError::Stopped);
+    assert_eq!(world.answers, [(3, refused)]);
+}
+
+#[test]
+fn one_that_comes_back_goes_on_after_what_its_old_driver_has_handled() {
+    let state = |session: &str, seq| ShardState {
+        session_id: Some(session.to_owned()),
+        seq: Some(seq),
+        ..session_of(shard(0, 2))
+    };
+    for (last, goes_on) in [
+        (state("kept", 9), state("kept", 9)),
+        (state("kept", 6), state("kept", 7)),
+        (state("another", 9), state("kept", 7)),
+        (ShardState::fresh(shard(0, 2)), state("kept", 7)),
+    ] {
+        for vanishes in [false, true] {
+            let mut world = given_up();
+            world.pass(Duration::from_secs(60));
+            world.tell(add(2, vec![state("kept", 7)]));
+            world.resumed.clear();
+            world.tell(if vanishes {
+                vanished(shard(0, 2), last.clone())
+            } else {
+                stopped_with(last.clone())
+            });
+            assert_eq!(world.resumed, [goes_on.clone()]);
+        }
+    }
+}
+
+#[test]
+fn a_new_layout_waits_for_one_that_waits_for_its_old_driver() {
+    let mut world = given_up();
+    world.fleet.config.re_shard = ReShardPolicy::StartThenSwap;
+    world.pass(Duration::from_secs(60));
+    world.tell(add(2, vec![session_of(shard(0, 2))]));
+    world.tell(FleetInput::ReShard {
+        id: CommandId(3),
+        to: Some(3),
+    });
+    world.story();
+    world.pass(Duration::from_secs(60));
+    assert!(!world.story().iter().any(|line| line.ends_with("swap")));
+    world.stubborn.clear();
+    world.tell(stopped_with(session_of(shard(0, 2))));
+    world.pass(Duration::from_secs(60));
+    let story = world.story();
+    assert!(
+        story.contains(&"120 catch up [0, 2]".to_owned()),
+        "{story:?}"
+    );
+    assert!(
+        story.iter().any(|line| line.ends_with(" swap")),
+        "{story:?}"
+    );
+}
+
+#[test]
+fn a_removal_is_over_when_its_shard_is_given_up_for_another_reason() {
+    let mut world = started(ShardPlan::Total(2), limit(1000, 3600, 16));
+    world.fleet.config.re_shard = ReShardPolicy::StopThenStart;
+    world.stubborn = vec![0];
+    world.tell(FleetInput::ReShard {
+        id: CommandId(1),
+        to: Some(3),
+    });
+    world.pass(Duration::from_secs(3));
+    world.tell(remove(2, ShardFilter::from(shard(0, 2))));
+    // The re-shard gives it up before the removal would have.
+    world.pass(Duration::from_millis(9_100));
+    assert_eq!(world.states, [(2, vec![session_of(shard(0, 2))])]);
+    world.tell(add(3, vec![session_of(shard(0, 2))]));
+    world.stubborn.clear();
+    world.tell(stopped_with(session_of(shard(0, 2))));
+    world.story();
+    world.pass(Duration::from_secs(60));
+    assert!(world.story().is_empty(), "the new one is left alone");
+    let (id, filter) = (CommandId(4), ShardFilter::from(shard(0, 2)));
+    world.tell(FleetInput::AskForStates { id, filter });
+    assert_eq!(world.states[1].1.len(), 1);
+}
+
+#[test]
+fn a_fatal_code_ends_the_bot_however_late_it_comes() {
+    let mut world = given_up();
+    world.pass(Duration::from_secs(60));
+    world.tell(add(2, vec![session_of(shard(0, 2))]));
+    world.story();
+    let why = StopReason::Fatal {
+        code: CloseCode::AUTHENTICATION_FAILED,
+    };
+    world.tell(stopped(shard(0, 2), why.clone()));
+    assert_eq!(world.story(), ["60 stop [1, 2] Keep"]);
+    assert_eq!(world.stops(), [&why]);
+}
+
+#[test]
+fn who_is_left_is_all_connected_once_the_others_are_given_up() {
+    let mut world = World::new(ShardPlan::Total(2), limit(1000, 3600, 16), 2);
+    (world.hanging, world.stubborn) = (vec![1], vec![1]);
+    world.tell(FleetInput::Start);
+    world.tell(remove(1, ShardFilter::from(shard(1, 2))));
+    assert_eq!(world.all_connected_at(), None);
+    world.pass(Duration::from_secs(60));
+    assert!(world.all_connected_at().is_some());
+}
+
+#[test]
+fn a_shard_whose_state_has_still_to_be_told_does_not_come_back() {
+    let mut world = started(ShardPlan::Total(2), limit(1000, 3600, 16));
+    world.stubborn = vec![1];
+    // The first ends at once, the second does not.
+    world.tell(remove(1, ShardFilter::all()));
+    let zero = shard(0, 2);
+    world.tell(add(2, vec![session_of(zero)]));
+    let here = FleetError::AlreadyHere { shard: zero };
+    assert_eq!(world.done, [(2, Err(here))]);
+    world.tell(stopped_with(session_of(shard(1, 2))));
+    assert_eq!(world.states[0].1.len(), 2);
+    world.tell(add(3, vec![session_of(zero)]));
+    assert_eq!(world.done[1], (3, Ok(())));
+}

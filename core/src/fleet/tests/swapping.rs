@@ -347,3 +347,22 @@ fn a_layout_that_has_been_replaced_hands_nothing_over() {
     };
     assert_eq!(of(states), new);
 }
+
+#[test]
+fn a_bot_whose_last_shard_is_a_new_one_that_failed_ends_once() {
+    let mut world = started(ShardPlan::Total(1), limit(1000, 3600, 1));
+    world.fleet.config.re_shard = ReShardPolicy::StartThenSwap;
+    world.hanging = vec![0, 1];
+    world.tell(FleetInput::ReShard {
+        id: CommandId(1),
+        to: Some(2),
+    });
+    let invalid = StopReason::Fatal {
+        code: CloseCode::INVALID_SHARD,
+    };
+    world.tell(stopped(shard(0, 1), invalid.clone()));
+    assert!(world.stops().is_empty(), "a new layout is on its way");
+    world.tell(stopped(shard(0, 2), invalid.clone()));
+    world.tell(stopped(shard(1, 2), invalid));
+    assert_eq!(world.stops().len(), 1);
+}

@@ -35,18 +35,17 @@ pub(super) struct Running {
     pub(super) loaded: bool,
     /// When it was up first, unless it has asked to identify since.
     session_since: Option<Instant>,
+    /// It was started with a session.
+    resumes: bool,
+    /// It was asked for its state.
+    pub(super) asked_for_state: bool,
     /// It was asked whether all has arrived, and when.
     pub(super) asked: Option<(u64, Instant)>,
     /// When it was asked what it has answered.
     caught_up: Option<Instant>,
     told_to_stop_at: Option<Instant>,
-}
-
-impl Running {
-    /// Who was told to stop so long ago does not begin a session any more.
-    fn is_given_up(&self, now: Instant) -> bool {
-        self.told_to_stop_at.is_some_and(|at| now >= at + ENDING)
-    }
+    /// Its state was given out to who removed it.
+    given_out: bool,
 }
 
 /// What it remembers of all that happened.
@@ -61,20 +60,23 @@ pub struct Checker {
     sent_at: Option<Instant>,
     /// Session starts that are left, and when there are new ones.
     pub(super) starts: Option<(u32, Instant)>,
-    /// Questions and commands without their last answer.
+    /// Questions and commands without their last answer; and which are commands.
     pub(super) open: BTreeSet<CommandId>,
+    commands: BTreeSet<CommandId>,
     accepted: BTreeSet<CommandId>,
     /// Which of them remove shards, and which bring some.
     removing: BTreeSet<CommandId>,
-    adding: BTreeMap<CommandId, ShardId>,
+    adding: BTreeMap<CommandId, (ShardId, bool)>,
     /// Whose states were given out.
     gone: BTreeSet<ShardId>,
     /// A new layout is built beside the old one; since when all of it are up and loaded.
     prepared: bool,
     both_up_since: Option<Instant>,
-    /// Whose drivers are gone, and who have not been started again.
-    fallen: BTreeSet<ShardId>,
+    /// Whose sessions somebody has to resume: their drivers are gone, or they are added and not started.
+    to_come_back: BTreeSet<ShardId>,
     last_mark: u64,
+    /// Shards that have ended by themselves, and none of their names has been started since.
+    ended: BTreeSet<ShardId>,
 }
 
 type Verdict = Result<(), String>;
@@ -90,8 +92,10 @@ pub enum Told {
     /// The address, with so many starts left.
     Fetched(u32),
     Asked(CommandId),
+    Commands(CommandId),
     Removes(CommandId),
-    Adds(CommandId, ShardId),
+    /// With a session or without.
+    Adds(CommandId, ShardId, bool),
     Wants(ShardId, ConnId),
     Withdraws(ShardId),
     Sent(ShardId),
@@ -101,6 +105,7 @@ pub enum Told {
     Vanished(ShardId),
     Loaded(ShardId),
     CaughtUp(ShardId),
+    State(ShardId),
     GateOpened(ShardId, ConnId),
     GateFailed(ShardId, ConnId),
     Other,
@@ -121,13 +126,17 @@ impl Checker {
             Told::Asked(id) => {
                 self.open.insert(id);
             }
+            Told::Commands(id) => {
+                self.open.insert(id);
+                self.commands.insert(id);
+            }
             Told::Removes(id) => {
                 self.open.insert(id);
                 self.removing.insert(id);
             }
-            Told::Adds(id, shard) => {
+            Told::Adds(id, shard, resumes) => {
                 self.open.insert(id);
-                self.adding.insert(id, shard);
+                self.adding.insert(id, (shard, resumes));
             }
             Told::Wants(shard, conn) => {
                 self.take_back(shard);
@@ -135,6 +144,7 @@ impl Checker {
                     shard.identified = false;
                     shard.wants = Some(conn);
                     shard.session_since = None;
+                    shard.resumes = false;
                 });
             }
             Told::Withdraws(shard) => self.take_back(shard),
@@ -157,14 +167,18 @@ impl Checker {
                 shard.identified = false;
             }),
             Told::Ended(shard) => {
-                self.shards.remove(&shard);
+                let ended = self.shards.remove(&shard);
+                if ended.is_some_and(|ended| !ended.told_to_stop) {
+                    self.ended.insert(shard);
+                }
             }
             Told::Vanished(shard) => {
                 let fell = self.shards.remove(&shard);
                 if fell.is_some_and(|fell| !fell.told_to_stop) {
-                    self.fallen.insert(shard);
+                    self.to_come_back.insert(shard);
                 }
             }
+            Told::State(shard) => self.change(shard, |shard| shard.asked_for_state = false),
             Told::Loaded(shard) => self.change(shard, |shard| shard.loaded = true),
             Told::CaughtUp(shard) => self.change(shard, |shard| {
                 shard.caught_up = shard.asked.take().map(|(_, at)| at);
@@ -212,7 +226,8 @@ impl Checker {
         match action {
             FleetAction::StartShard(start) => {
                 self.gone.remove(&start.config.shard);
-                self.fallen.remove(&start.config.shard);
+                self.to_come_back.remove(&start.config.shard);
+                self.ended.remove(&start.config.shard);
                 rule(
                     !start.muted || self.prepared,
                     "who is muted belongs to a layout that is built",
@@ -222,6 +237,8 @@ impl Checker {
                 let new = Running {
                     order,
                     muted: start.muted,
+                    resumes: start.state.is_some(),
+                    session_since: start.state.as_ref().map(|_| now),
                     ..Running::default()
                 };
                 let before = self.shards.insert(start.config.shard, new);
@@ -265,10 +282,15 @@ impl Checker {
                 let added = self.adding.remove(id);
                 match action {
                     FleetAction::Done { result: Ok(()), .. } => {
-                        self.gone.retain(|gone| Some(*gone) != added);
+                        if let Some((shard, resumes)) = added {
+                            self.added(shard, resumes);
+                        }
                         Ok(())
                     }
                     FleetAction::States { states, .. } if self.removing.remove(id) => {
+                        for state in states {
+                            self.change(state.shard, |shard| shard.given_out = true);
+                        }
                         self.give_out(states)
                     }
                     _ => Ok(()),
@@ -296,10 +318,22 @@ impl Checker {
         }
     }
 
+    /// It is the fleet's again. Where another of its name has still to end it starts later.
+    fn added(&mut self, shard: ShardId, resumes: bool) {
+        self.gone.remove(&shard);
+        let runs = self
+            .shards
+            .get(&shard)
+            .is_some_and(|shard| !shard.told_to_stop);
+        if resumes && !runs {
+            self.to_come_back.insert(shard);
+        }
+    }
+
     /// Whoever gets a state goes on from there.
     fn give_out(&mut self, states: &[ShardState]) -> Verdict {
         for state in states {
-            self.fallen.remove(&state.shard);
+            self.to_come_back.remove(&state.shard);
             let new = self.gone.insert(state.shard);
             rule(new, "each state is given out once")?;
         }
@@ -330,6 +364,10 @@ impl Checker {
                 running.told_to_stop_at.get_or_insert(now);
                 Ok(())
             }
+            ToShard::ReportState => {
+                running.asked_for_state = true;
+                Ok(())
+            }
             ToShard::CatchUp { mark } => {
                 running.asked = Some((*mark, now));
                 running.caught_up = None;
@@ -343,6 +381,23 @@ impl Checker {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Who was told to stop so long ago does not begin a session any more.
+    fn is_given_up(&self, shard: &Running, now: Instant) -> bool {
+        let late = shard.told_to_stop_at.is_some_and(|at| now >= at + ENDING);
+        shard.given_out || (late && self.removing.is_empty())
+    }
+
+    /// Whether all have ended by themselves, and none was removed or is to come.
+    pub(super) fn all_have_ended(&self) -> bool {
+        let nobody = self.shards.is_empty() && self.to_come_back.is_empty();
+        nobody && !self.ended.is_empty() && self.gone.is_empty()
+    }
+
+    /// Whether somebody has asked something, other than a command to be sent, and has no answer.
+    pub(super) fn is_asked(&self) -> bool {
+        self.open.difference(&self.commands).next().is_some()
     }
 
     /// A new layout is being built.
@@ -389,13 +444,16 @@ impl Checker {
         )?;
         self.both_up_since = None;
         rule(
-            self.fallen.is_empty() || !self.removing.is_empty(),
+            self.to_come_back.is_empty() || !self.removing.is_empty(),
             "nobody takes over while one of the old is to come back",
         )?;
         let kept = |at: Instant| now <= at + KEPT - SKEW;
         let lacks = |shard: &Running| {
             let old = !shard.muted && !shard.told_to_stop;
-            let all_kept = shard.session_since.is_none_or(kept);
+            let all_kept = match shard.session_since {
+                Some(since) => kept(since) && !shard.resumes,
+                None => true,
+            };
             old && !all_kept && !shard.caught_up.is_some_and(kept)
         };
         rule(
@@ -412,7 +470,7 @@ impl Checker {
         let given = self
             .shards
             .values()
-            .filter(|other| other.turn.is_some() && !other.is_given_up(now))
+            .filter(|other| other.turn.is_some() && !self.is_given_up(other, now))
             .count();
         rule(given == 0, "one turn of a bucket at a time")?;
         let free = self.sent_at.is_none_or(|at| now >= at + BETWEEN);

@@ -39,6 +39,8 @@ pub enum Letter {
     AskForStates,
     /// A shard of another layout comes.
     AddShard,
+    /// The first shard comes back, with a session.
+    BringBack,
     /// The first shard that runs shall go.
     RemoveShard,
     /// All shards shall go.
@@ -141,6 +143,20 @@ pub fn stories() -> Vec<(&'static str, Vec<Letter>)> {
             ]
             .concat(),
         ),
+        (
+            "given up",
+            [
+                up.as_slice(),
+                &[
+                    Letter::RemoveShard,
+                    Of(0, Says::State),
+                    Of(1, Says::State),
+                    Letter::TickDue,
+                    Letter::TickDue,
+                ],
+            ]
+            .concat(),
+        ),
         ("re-sharding", then(&up, Letter::ReShard)),
         ("stopping", then(&up, Letter::Stop(Stop::Keep))),
         ("both are up", up),
@@ -166,7 +182,7 @@ pub fn stories_of_a_swap() -> Vec<(&'static str, Vec<Letter>)> {
         known.filter(|shard| shard.up).count() == shards
     };
     so_far(&[Start], &|fleet| up(fleet, 2));
-    let named = vec![
+    let mut named = vec![
         (
             "a new layout is built",
             so_far(&[Letter::ReShard, Fetched], &|_| true),
@@ -192,5 +208,17 @@ pub fn stories_of_a_swap() -> Vec<(&'static str, Vec<Letter>)> {
             so_far(&[], &|fleet| !fleet.checker.is_prepared()),
         ),
     ];
+    // Drivers that are stuck: nobody of the new layout ends when it is given up.
+    let built = named[0].1.clone();
+    let given_up = [
+        &built[..],
+        &[Letter::TickLate, Letter::TickDue, Letter::TickDue],
+    ]
+    .concat();
+    let again = [&given_up[..], &[Letter::ReShard, Fetched]].concat();
+    named.extend([
+        ("a new layout was given up", given_up),
+        ("and is built again", again),
+    ]);
     named
 }

@@ -162,15 +162,13 @@ impl Fleet {
                 let to = Shards::All;
                 let command = Command::raw(r#"{"op":43,"d":{}}"#).expect("it is small");
                 let if_not_ready = IfNotReady::Queue;
-                asking(
+                let input = FleetInput::Command {
                     id,
-                    FleetInput::Command {
-                        id,
-                        to,
-                        command,
-                        if_not_ready,
-                    },
-                )
+                    to,
+                    command,
+                    if_not_ready,
+                };
+                (input, Told::Commands(id))
             }
             Letter::AskForStates => {
                 let (id, filter) = (self.question(), ShardFilter::all());
@@ -179,7 +177,18 @@ impl Fleet {
             Letter::AddShard => {
                 let (id, shard) = (self.question(), shard(0, 5));
                 let states = vec![ShardState::fresh(shard)];
-                (FleetInput::AddShards { id, states }, Told::Adds(id, shard))
+                (
+                    FleetInput::AddShards { id, states },
+                    Told::Adds(id, shard, false),
+                )
+            }
+            Letter::BringBack => {
+                let (id, shard) = (self.question(), shard(0, 2));
+                let states = vec![with_session(shard)];
+                (
+                    FleetInput::AddShards { id, states },
+                    Told::Adds(id, shard, true),
+                )
             }
             Letter::RemoveShard => {
                 let filter = ShardFilter::none().or_shard(self.running(0)?);
@@ -232,7 +241,7 @@ impl Fleet {
             }
             Says::NeedsMoreShards => (stopped(StopReason::ReShardRequired), Told::Ended(shard)),
             Says::Vanished => (ShardReport::Vanished { state }, Told::Vanished(shard)),
-            Says::State => (ShardReport::State { state }, Told::Other),
+            Says::State => (ShardReport::State { state }, Told::State(shard)),
             Says::CommandSent => {
                 let id = self.last_command.unwrap_or(CommandId(0));
                 (
@@ -314,6 +323,12 @@ impl Fleet {
         if self.checker.is_prepared() && !self.has_stopped() {
             return Err("all behave and the layouts do not change".to_owned());
         }
+        if self.checker.all_have_ended() && !self.has_stopped() {
+            return Err("no shard is left and the bot does not end".to_owned());
+        }
+        if self.checker.is_asked() {
+            return Err("all behave and somebody has no answer".to_owned());
+        }
         Ok(())
     }
 
@@ -346,6 +361,7 @@ impl Fleet {
             let known = self.checker.shards.get(&shard)?;
             let says = match (known.turn, known.wants) {
                 _ if known.told_to_stop => Says::Stopped,
+                _ if known.asked_for_state => Says::State,
                 (Some((_, true)), _) => Says::Sent,
                 (None, None) if !known.up && self.identified(shard) => Says::Up,
                 (None, None) if !known.up => Says::Want(1),
@@ -372,6 +388,14 @@ fn config(gated: bool) -> FleetConfig {
     config.gated = gated;
     config.template.compression = Compression::None;
     config
+}
+
+fn with_session(shard: ShardId) -> ShardState {
+    let mut state = ShardState::fresh(shard);
+    state.session_id = Some("session".to_owned());
+    state.resume_gateway_url = Some("wss://resume.example".to_owned());
+    state.seq = Some(1);
+    state
 }
 
 fn token() -> Token {
@@ -428,6 +452,7 @@ impl Subject for Fleet {
             Letter::Command,
             Letter::AskForStates,
             Letter::AddShard,
+            Letter::BringBack,
             Letter::RemoveAll,
             Letter::ReShard,
             Letter::Stop(Stop::Keep),

@@ -194,7 +194,7 @@ fn each_state_is_given_out_once() {
         id: added,
         result: Ok(()),
     };
-    it.hear(Told::Adds(added, second)).fine(&done);
+    it.hear(Told::Adds(added, second, true)).fine(&done);
     it.clone().fine(&end(second));
     it.breaks("given out once", &end(first));
 }
