@@ -400,6 +400,11 @@ impl Checker {
         self.open.difference(&self.commands).next().is_some()
     }
 
+    /// How many shards are up.
+    pub(super) fn up(&self) -> usize {
+        self.shards.values().filter(|shard| shard.up).count()
+    }
+
     /// A new layout is being built.
     pub(super) fn is_prepared(&self) -> bool {
         self.prepared

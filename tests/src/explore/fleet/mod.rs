@@ -164,61 +164,80 @@ pub fn stories() -> Vec<(&'static str, Vec<Letter>)> {
     ]
 }
 
+/// A fleet whose new layout starts before the old one ends, and the way to where it is.
+struct Way {
+    fleet: Fleet,
+    letters: Vec<Letter>,
+    /// Who is told to stop is stuck.
+    stuck: bool,
+}
+
+impl Way {
+    fn new(stuck: bool) -> Self {
+        let fleet = Fleet::new(1000, false).swapping();
+        let letters = Vec::new();
+        let mut way = Self {
+            fleet,
+            letters,
+            stuck,
+        };
+        way.on(&[Start], &|fleet| fleet.checker.up() == 2);
+        way
+    }
+
+    /// These letters, and then all behave until something is so. The whole way.
+    fn on(&mut self, given: &[Letter], until: &dyn Fn(&Fleet) -> bool) -> Vec<Letter> {
+        for letter in given {
+            self.fleet.apply(*letter).expect("it is a way to go on");
+            self.letters.push(*letter);
+        }
+        let said = self.fleet.behave_until(self.stuck, until);
+        self.letters.extend(said);
+        self.letters.clone()
+    }
+}
+
 /// The ways to begin with a fleet whose new layout starts before the old one ends.
 #[must_use]
 pub fn stories_of_a_swap() -> Vec<(&'static str, Vec<Letter>)> {
-    let mut fleet = Fleet::new(1000, false).swapping();
-    let mut story = Vec::new();
-    let mut so_far = |given: &[Letter], until: &dyn Fn(&Fleet) -> bool| {
-        story.extend_from_slice(given);
-        given
-            .iter()
-            .for_each(|letter| fleet.apply(*letter).expect("it is a way to begin"));
-        story.extend(fleet.behave_until(until));
-        story.clone()
-    };
-    let up = |fleet: &Fleet, shards: usize| {
-        let known = fleet.checker.shards.values();
-        known.filter(|shard| shard.up).count() == shards
-    };
-    so_far(&[Start], &|fleet| up(fleet, 2));
-    let mut named = vec![
-        (
-            "a new layout is built",
-            so_far(&[Letter::ReShard, Fetched], &|_| true),
-        ),
+    let re_shard = [Letter::ReShard, Fetched];
+    let mut way = Way::new(false);
+    let built = way.on(&re_shard, &|_| true);
+    let mut stories = vec![
+        ("a new layout is built", built),
         (
             "all but one of it are up",
-            so_far(&[], &|fleet| up(fleet, 4)),
+            way.on(&[], &|fleet| fleet.checker.up() == 4),
         ),
         (
             "both layouts are up",
-            so_far(&[], &|fleet| fleet.checker.both_up_since().is_some()),
+            way.on(&[], &|fleet| fleet.checker.both_up_since().is_some()),
         ),
         (
             "the old one is asked",
-            so_far(&[], &|fleet| fleet.checker.asked().next().is_some()),
+            way.on(&[], &|fleet| fleet.checker.asked().next().is_some()),
         ),
         (
             "one has answered",
-            so_far(&[], &|fleet| fleet.checker.asked().count() == 1),
+            way.on(&[], &|fleet| fleet.checker.asked().count() == 1),
         ),
         (
             "the new one has taken over",
-            so_far(&[], &|fleet| !fleet.checker.is_prepared()),
+            way.on(&[], &|fleet| !fleet.checker.is_prepared()),
         ),
     ];
-    // Drivers that are stuck: nobody of the new layout ends when it is given up.
-    let built = named[0].1.clone();
-    let given_up = [
-        &built[..],
-        &[Letter::TickLate, Letter::TickDue, Letter::TickDue],
-    ]
-    .concat();
-    let again = [&given_up[..], &[Letter::ReShard, Fetched]].concat();
-    named.extend([
-        ("a new layout was given up", given_up),
-        ("and is built again", again),
-    ]);
-    named
+    let mut way = Way::new(true);
+    way.on(&re_shard, &|_| true);
+    let ticks = [Letter::TickLate, Letter::TickDue, Letter::TickDue];
+    stories.push(("a new layout was given up", way.on(&ticks, &|_| true)));
+    stories.push(("and is built again", way.on(&re_shard, &|_| true)));
+    let mut way = Way::new(true);
+    let leaves = [Letter::RemoveShard, Of(0, Says::State), Of(1, Says::State)];
+    way.on(&leaves, &|fleet| !fleet.checker.is_asked());
+    way.on(&[Letter::BringBack], &|_| true);
+    stories.push((
+        "both are up, and one is to come back",
+        way.on(&re_shard, &|fleet| fleet.checker.both_up_since().is_some()),
+    ));
+    stories
 }

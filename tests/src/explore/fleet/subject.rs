@@ -306,7 +306,7 @@ impl Fleet {
     fn comes_up(&self) -> Result<(), String> {
         let mut fleet = self.fork();
         for _ in 0..MOST_LETTERS {
-            let Some(letter) = fleet.next() else {
+            let Some(letter) = fleet.next(false) else {
                 return fleet.settled();
             };
             fleet
@@ -332,18 +332,22 @@ impl Fleet {
         Ok(())
     }
 
-    /// All behave until something is so; what they said.
-    pub(super) fn behave_until(&mut self, until: &dyn Fn(&Self) -> bool) -> Vec<Letter> {
+    /// All behave until something is so; what they said. `stuck`: but those who are told to stop say nothing.
+    pub(super) fn behave_until(
+        &mut self,
+        stuck: bool,
+        until: &dyn Fn(&Self) -> bool,
+    ) -> Vec<Letter> {
         let mut said = Vec::new();
         while !until(self) {
-            let letter = self.next().expect("it comes to that");
+            let letter = self.next(stuck).expect("it comes to that");
             self.apply(letter).expect("all behave");
             said.push(letter);
         }
         said
     }
 
-    fn next(&self) -> Option<Letter> {
+    fn next(&self, stuck: bool) -> Option<Letter> {
         if self.has_stopped() {
             return None;
         }
@@ -360,6 +364,7 @@ impl Fleet {
             let shard = self.running(number)?;
             let known = self.checker.shards.get(&shard)?;
             let says = match (known.turn, known.wants) {
+                _ if known.told_to_stop && stuck => continue,
                 _ if known.told_to_stop => Says::Stopped,
                 _ if known.asked_for_state => Says::State,
                 (Some((_, true)), _) => Says::Sent,
