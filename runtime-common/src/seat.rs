@@ -35,7 +35,7 @@ pub trait Wire {
 /// One shard, ready to be driven.
 ///
 /// A driver calls [`poll`](Self::poll) until it has nothing to do, then gives it what the wire brings
-/// ([`handle`](Self::handle)), until [`is_over`](Self::is_over). When neither has anything it waits until
+/// ([`received`](Self::received), [`handle`](Self::handle)), until [`is_over`](Self::is_over). When neither has anything it waits until
 /// [`wake_at`](Self::wake_at), or until the waker is woken.
 #[derive(Debug)]
 pub struct Seat {
@@ -212,8 +212,8 @@ impl Seat {
         if self.clock.is_old() {
             self.asked = false;
         }
-        // Between two messages of a flood nobody else is asked: their wakers are set, and until the clock is read again
-        // no time has come.
+        // Between two messages of a flood nobody else is asked: their wakers are set, and what a message makes due can wait
+        // until the clock is read again.
         if self.asked {
             return Poll::Pending;
         }

@@ -507,7 +507,7 @@ async fn a_shard_that_comes_back_waits_for_its_stuck_handler() {
         config.shards = 2;
         config.send_guilds = false;
     });
-    let (tell, is_stuck) = mpsc::channel();
+    let (tell, has) = mpsc::channel();
     let gates = [mpsc::channel::<()>(), mpsc::channel::<()>()];
     let (release, released): (Vec<_>, Vec<_>) = gates.into_iter().unzip();
     let released: Arc<Vec<_>> = Arc::new(released.into_iter().map(Mutex::new).collect());
@@ -516,8 +516,13 @@ async fn a_shard_that_comes_back_waits_for_its_stuck_handler() {
     options.in_place = Some(InPlace::new(move |shard| {
         let (tell, released) = (tell.clone(), Arc::clone(&released));
         move |event: Event<'_>| {
-            if matches!(event, Event::Dispatch(event) if event.name() == "STUCK") {
-                tell.send(()).unwrap();
+            let Event::Dispatch(event) = event else {
+                return;
+            };
+            if let "STUCK" | "LAST" = event.name() {
+                tell.send(event.name().to_owned()).unwrap();
+            }
+            if event.name() == "STUCK" {
                 let gate = &released[usize::try_from(shard.number()).unwrap()];
                 gate.lock().unwrap().recv().unwrap();
             }
@@ -525,12 +530,13 @@ async fn a_shard_that_comes_back_waits_for_its_stuck_handler() {
     }));
     let (bot, mut events) = connect_bot(token(), options).await.unwrap();
     until_connected(&mut events).await;
-    let stick = |number| {
-        emulator.push_event(&Target::Number(number), "STUCK", "{}");
-        tokio::task::block_in_place(|| is_stuck.recv_timeout(PATIENCE)).unwrap();
+    let push = |number, name| {
+        emulator.push_event(&Target::Number(number), name, "{}");
+        let got = tokio::task::block_in_place(|| has.recv_timeout(PATIENCE));
+        assert_eq!(got.unwrap(), name);
     };
     // The removal asks both for their states. The second is stuck; the first has answered, and is stuck then.
-    stick(1);
+    push(1, "STUCK");
     let zero = ShardId::new(0, 2).unwrap();
     let mut removal = pin!(bot.remove_shards(ShardFilter::from(zero)));
     let waker = Waker::noop();
@@ -545,7 +551,7 @@ async fn a_shard_that_comes_back_waits_for_its_stuck_handler() {
         status.await.unwrap().sent().await.unwrap()
     })
     .await;
-    stick(0);
+    push(0, "STUCK");
     release[1].send(()).unwrap();
     let states = in_time("the removal", removal).await;
     assert_eq!(states.len(), 1);
@@ -559,6 +565,8 @@ async fn a_shard_that_comes_back_waits_for_its_stuck_handler() {
     assert_eq!(emulator.with_machine(|machine| dials(machine.log())), 3);
     release[0].send(()).unwrap();
     until_seen(&emulator, "the shard resumes", |log| resumes(log) == 2);
+    // It goes on after what the handler was stuck in.
+    push(0, "LAST");
     assert_eq!(emulator.with_machine(|machine| dials(machine.log())), 4);
     assert_no_violations(&emulator);
     in_time("the end", bot.disconnect()).await;
