@@ -193,6 +193,10 @@ impl Bot {
             "READY",
             r#"{"v":10,"user":{"name":"somebody"},"session_id":"s-1","resume_gateway_url":"wss://resume.example","guilds":[{"id":"77","unavailable":true}]}"#,
         );
+        // It leads to a word about it when the next comes.
+        let conn = self.conn.unwrap();
+        let frame = Frame::Text(Default::default());
+        self.shard(Input::Received { conn, frame });
         for seq in 2..20 {
             self.passes(3000);
             let d = format!(r#"{{"id":"{seq}","content":"{SECRET}"}}"#);
@@ -354,6 +358,9 @@ fn any_other_action_is_found() {
         let replayed = replay(&(lines.join("\n") + "\n"));
         let mismatch = replayed.verify().unwrap_err();
         assert_eq!(mismatch.line, index as u64 + 1);
+        let said = mismatch.to_string();
+        assert!(said.starts_with(&format!("line {}, ", index + 1)), "{said}");
+        assert!(said.contains("did otherwise\n  recorded: other "), "{said}");
         assert!(mismatch.recorded.unwrap().starts_with("other "));
         found += 1;
     }
@@ -463,8 +470,15 @@ fn what_cannot_be_told_without_its_bytes_ends_the_copy() {
     let mut results = original
         .split_inclusive('\n')
         .map(|line| redactor.line(line.as_bytes()));
-    let error = results.find_map(Result::err).unwrap();
-    assert!(matches!(error, TraceError::NeedsBodies { .. }), "{error}");
+    let (at, error) = (1..)
+        .zip(&mut results)
+        .find_map(|(at, result)| Some((at, result.err()?)))
+        .unwrap();
+    assert!(
+        matches!(error, TraceError::NeedsBodies { line } if line == at),
+        "line {at}: {error}"
+    );
+    assert!(at > 5, "Hello and what came before it can be told");
     let copy = replay(&lines.text());
     copy.verify().unwrap();
     assert!(copy.ended.unwrap().contains("bodies"));
