@@ -132,17 +132,18 @@ impl Bot {
     fn shard(&mut self, input: Input) {
         let mut reports = Vec::new();
         let shard = self.shard.as_mut().unwrap();
-        let mut settled = false;
         match input {
             Input::Received { conn, frame } if self.short => {
                 let event = shard.receive(self.now, conn, frame).unwrap();
                 self.names
                     .extend(event.map(|event| event.name().to_owned()));
-                settled = shard.settle().is_some();
+                if shard.settle().is_some() {
+                    return;
+                }
             }
             input => shard.handle(self.now, input).unwrap(),
         }
-        while !settled {
+        loop {
             let action = shard.poll();
             reports.extend(ShardReport::from_action(&action));
             match action {

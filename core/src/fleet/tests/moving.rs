@@ -637,7 +637,7 @@ fn one_that_comes_back_goes_on_after_what_its_old_driver_has_handled() {
             } else {
                 stopped_with(last.clone())
             });
-            assert_eq!(world.resumed, [goes_on.clone()]);
+            assert_eq!(world.resumed, std::slice::from_ref(&goes_on));
         }
     }
 }
