@@ -378,10 +378,12 @@ impl Play {
         // The other is told of messages in the short way.
         let mut first = None;
         let twin = match input {
-            Input::Received { conn, frame } => self.twin.receive(now, conn, frame).map(|dispatch| {
-                let action = dispatch.map(|dispatch| Action::Emit(Event::Dispatch(dispatch)));
-                first = action.as_ref().map(text);
-            }),
+            Input::Received { conn, frame } => {
+                self.twin.receive(now, conn, frame).map(|dispatch| {
+                    let action = dispatch.map(|dispatch| Action::Emit(Event::Dispatch(dispatch)));
+                    first = action.as_ref().map(text);
+                })
+            }
             other => self.twin.handle(now, other),
         };
         assert_eq!(result, twin);
