@@ -1,6 +1,7 @@
 //! The fleet in virtual time, with shards that answer at once.
 
 mod gate;
+mod given_up;
 mod members;
 mod moving;
 mod overlapping;
@@ -254,6 +255,16 @@ fn session_of(shard: ShardId) -> ShardState {
 fn vanished(shard: ShardId, state: ShardState) -> FleetInput {
     let report = ShardReport::Vanished { state };
     FleetInput::Report { shard, report }
+}
+
+fn add(id: u64, states: Vec<ShardState>) -> FleetInput {
+    let id = CommandId(id);
+    FleetInput::AddShards { id, states }
+}
+
+fn remove(id: u64, filter: ShardFilter) -> FleetInput {
+    let id = CommandId(id);
+    FleetInput::RemoveShards { id, filter }
 }
 
 fn limit(remaining: u32, reset_after: u64, max_concurrency: u32) -> SessionStartLimit {

@@ -29,7 +29,6 @@ pub(super) struct Running {
     /// Its Identify has left.
     pub(super) identified: bool,
     pub(super) up: bool,
-    pub(super) told_to_stop: bool,
     /// Its events are kept back until its layout takes over.
     pub(super) muted: bool,
     pub(super) loaded: bool,
@@ -46,6 +45,12 @@ pub(super) struct Running {
     told_to_stop_at: Option<Instant>,
     /// Its state was given out to who removed it.
     given_out: bool,
+}
+
+impl Running {
+    pub(super) fn is_told_to_stop(&self) -> bool {
+        self.told_to_stop_at.is_some()
+    }
 }
 
 /// What it remembers of all that happened.
@@ -168,13 +173,13 @@ impl Checker {
             }),
             Told::Ended(shard) => {
                 let ended = self.shards.remove(&shard);
-                if ended.is_some_and(|ended| !ended.told_to_stop) {
+                if ended.is_some_and(|ended| !ended.is_told_to_stop()) {
                     self.ended.insert(shard);
                 }
             }
             Told::Vanished(shard) => {
                 let fell = self.shards.remove(&shard);
-                if fell.is_some_and(|fell| !fell.told_to_stop) {
+                if fell.is_some_and(|fell| !fell.is_told_to_stop()) {
                     self.to_come_back.insert(shard);
                 }
             }
@@ -300,7 +305,7 @@ impl Checker {
                 let mut staying = self
                     .shards
                     .values()
-                    .filter(|shard| !shard.told_to_stop && !shard.muted);
+                    .filter(|shard| !shard.is_told_to_stop() && !shard.muted);
                 rule(
                     staying.all(|shard| shard.up),
                     "all shards are up when it is said",
@@ -324,7 +329,7 @@ impl Checker {
         let runs = self
             .shards
             .get(&shard)
-            .is_some_and(|shard| !shard.told_to_stop);
+            .is_some_and(|shard| !shard.is_told_to_stop());
         if resumes && !runs {
             self.to_come_back.insert(shard);
         }
@@ -360,7 +365,6 @@ impl Checker {
                 None => self.give_turn(now, shard, *conn, true),
             },
             ToShard::Stop(_) => {
-                running.told_to_stop = true;
                 running.told_to_stop_at.get_or_insert(now);
                 Ok(())
             }
@@ -425,7 +429,7 @@ impl Checker {
     }
 
     fn look_at_the_layouts(&mut self, now: Instant) {
-        let coming = |(_, shard): &(&ShardId, &Running)| shard.muted && !shard.told_to_stop;
+        let coming = |(_, shard): &(&ShardId, &Running)| shard.muted && !shard.is_told_to_stop();
         let mut new = self.shards.iter().filter(coming);
         let total = new.clone().next().map(|(shard, _)| shard.total());
         let all_here =
@@ -454,7 +458,7 @@ impl Checker {
         )?;
         let kept = |at: Instant| now <= at + KEPT - SKEW;
         let lacks = |shard: &Running| {
-            let old = !shard.muted && !shard.told_to_stop;
+            let old = !shard.muted && !shard.is_told_to_stop();
             let all_kept = match shard.session_since {
                 Some(since) => kept(since) && !shard.resumes,
                 None => true,

@@ -364,8 +364,8 @@ impl Fleet {
             let shard = self.running(number)?;
             let known = self.checker.shards.get(&shard)?;
             let says = match (known.turn, known.wants) {
-                _ if known.told_to_stop && stuck => continue,
-                _ if known.told_to_stop => Says::Stopped,
+                _ if known.is_told_to_stop() && stuck => continue,
+                _ if known.is_told_to_stop() => Says::Stopped,
                 _ if known.asked_for_state => Says::State,
                 (Some((_, true)), _) => Says::Sent,
                 (None, None) if !known.up && self.identified(shard) => Says::Up,
