@@ -28,7 +28,6 @@ mod zstd;
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::ops::Range;
 
 use bytes::Bytes;
 use flate2::Decompress;
@@ -38,6 +37,8 @@ use self::buffer::Buffer;
 use self::zlib::ZlibStream;
 #[cfg(feature = "zstd")]
 use self::zstd::ZstdStream;
+
+use crate::span::{self, Span};
 
 pub use self::error::{DecodeError, TooLarge};
 pub use self::frame::{Frame, PayloadBuf};
@@ -94,7 +95,7 @@ pub struct FrameDecoder {
     // How much of `output` belongs to payloads that were found.
     found: usize,
     // Payloads in `output` that come after the current one.
-    ready: VecDeque<Range<usize>>,
+    ready: VecDeque<Span>,
     current: Current,
     poisoned: bool,
     empty_frames: u64,
@@ -111,7 +112,7 @@ enum Codec {
 #[derive(Clone)]
 enum Current {
     Nowhere,
-    Inflated(Range<usize>),
+    Inflated(Span),
     Frame(Bytes),
 }
 
@@ -124,11 +125,11 @@ enum Found {
 }
 
 impl FrameDecoder {
-    /// A decoder that takes payloads of at most `limit` bytes.
+    /// A decoder that takes payloads of at most `limit` bytes, and none of 4 GiB or more.
     pub fn new(mode: DecoderMode, limit: usize) -> Self {
         Self {
             mode,
-            limit,
+            limit: limit.min(span::LONGEST),
             codec: None,
             next: None,
             frames: VecDeque::new(),
@@ -192,6 +193,12 @@ impl FrameDecoder {
         Some(frame)
     }
 
+    /// Whether the buffer that a large payload needed, of up to 1 MiB, is kept after it: worth it while messages
+    /// come all the time. It is not, at first.
+    pub fn keep_large(&mut self, keep: bool) {
+        self.output.keep(keep);
+    }
+
     /// Gives memory back that nothing is in: worth it when no message has come for a while.
     pub fn rest(&mut self) {
         self.output.rest();
@@ -208,8 +215,8 @@ impl FrameDecoder {
     /// [`reset`](Self::reset).
     pub fn advance(&mut self) -> Result<bool, DecodeError> {
         self.current = Current::Nowhere;
-        if let Some(range) = self.ready.pop_front() {
-            self.current = Current::Inflated(range);
+        if let Some(span) = self.ready.pop_front() {
+            self.current = Current::Inflated(span);
             return Ok(true);
         }
         self.release();
@@ -264,23 +271,25 @@ impl FrameDecoder {
 
     /// The current payload: empty before the first and after the last one, and once
     /// [`PayloadBuf::into_bytes`] took its buffer.
+    #[inline]
     pub fn payload(&self) -> &[u8] {
         match &self.current {
             Current::Nowhere => &[],
-            Current::Inflated(range) => self.output.bytes.get(range.clone()).unwrap_or_default(),
+            Current::Inflated(span) => span.of(&self.output.bytes),
             Current::Frame(bytes) => bytes,
         }
     }
 
     /// Lends the current payload together with the buffer it lies in, so that a large one can be kept
     /// without a copy.
+    #[inline]
     pub fn lend(&mut self) -> PayloadBuf<'_> {
         let buffer = &mut self.output.bytes;
         match &mut self.current {
-            Current::Nowhere => PayloadBuf::inflated(buffer, 0..0, false),
-            Current::Inflated(range) => {
+            Current::Nowhere => PayloadBuf::inflated(buffer, Span::default(), false),
+            Current::Inflated(span) => {
                 let may_take = self.ready.is_empty() && self.found == buffer.len();
-                PayloadBuf::inflated(buffer, range.clone(), may_take)
+                PayloadBuf::inflated(buffer, *span, may_take)
             }
             Current::Frame(bytes) => PayloadBuf::from(bytes),
         }
@@ -322,21 +331,19 @@ impl FrameDecoder {
     #[inline]
     fn try_to_decode(&mut self, frame: Frame) -> Result<bool, DecodeError> {
         let limit = self.limit;
-        let bytes = match frame {
-            Frame::Text(bytes) => bytes,
-            Frame::Binary(bytes) => {
-                if self.codec.is_none() {
-                    self.codec = Codec::new(self.mode);
-                }
-                match &mut self.codec {
-                    Some(codec) if !codec.is_bypassed_by(&bytes) => {
-                        let found = codec.feed(&bytes, &mut self.output, limit)?;
-                        return self.found(found);
-                    }
-                    _ => bytes,
-                }
+        // Not moved as long as it is only looked at.
+        if let Frame::Binary(bytes) = &frame {
+            if self.codec.is_none() {
+                self.codec = Codec::new(self.mode);
             }
-        };
+            if let Some(codec) = &mut self.codec
+                && !codec.is_bypassed_by(bytes)
+            {
+                let found = codec.feed(bytes, &mut self.output, limit)?;
+                return self.found(found);
+            }
+        }
+        let (Frame::Text(bytes) | Frame::Binary(bytes)) = frame;
         if bytes.len() > limit {
             return Err(DecodeError::TooLarge {
                 limit,
@@ -352,7 +359,7 @@ impl FrameDecoder {
             Found::Nothing => return Ok(false),
             Found::One => {
                 self.found = self.output.bytes.len();
-                self.current = Current::Inflated(0..self.found);
+                self.current = Current::Inflated((0..self.found).into());
                 return Ok(true);
             }
             Found::Some => {}
@@ -363,7 +370,10 @@ impl FrameDecoder {
         self.found = loop {
             let start = documents.byte_offset();
             match documents.next() {
-                Some(Ok(IgnoredAny)) => self.ready.push_back(start..documents.byte_offset()),
+                Some(Ok(IgnoredAny)) => {
+                    let span = start..documents.byte_offset();
+                    self.ready.push_back(span.into());
+                }
                 // The rest is the start of a payload.
                 Some(Err(error)) if error.is_eof() => break start,
                 Some(Err(_)) => return Err(DecodeError::NotJson),

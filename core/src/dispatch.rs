@@ -1,13 +1,13 @@
 //! One event from Discord: its name, its identity and its body as raw JSON.
 
 use std::fmt;
-use std::ops::Range;
 use std::str::Utf8Error;
 
 use bytes::Bytes;
 use serde::Deserialize;
 
 use crate::envelope::Usual;
+use crate::span::Span;
 use crate::{Envelope, EventId, PayloadBuf};
 
 /// An event from Discord. Its body is raw JSON, parsed only when asked, into whatever the consumer
@@ -15,21 +15,22 @@ use crate::{Envelope, EventId, PayloadBuf};
 pub struct Dispatch<'m> {
     id: EventId,
     name: Name,
-    data: Range<usize>,
-    size: usize,
+    data: Span,
+    size: u32,
     payload: PayloadBuf<'m>,
 }
 
-#[derive(Clone, Debug)]
 /// Where the name stands: in the payload, or on its own when JSON escapes had to be resolved.
+#[derive(Clone, Debug)]
 enum Name {
-    InPayload(Range<usize>),
+    InPayload(Span),
     Unescaped(Box<str>),
 }
 
 impl<'m> Dispatch<'m> {
+    #[inline]
     pub(crate) fn new(id: EventId, header: DispatchHeader, payload: PayloadBuf<'m>) -> Self {
-        let size = payload.as_bytes().len();
+        let size = Span::from(0..payload.as_bytes().len()).len() as u32;
         Self {
             id,
             name: header.name,
@@ -50,12 +51,9 @@ impl<'m> Dispatch<'m> {
     #[must_use]
     pub fn name(&self) -> &str {
         match &self.name {
-            Name::InPayload(range) => self
-                .payload
-                .as_bytes()
-                .get(range.clone())
-                .and_then(|name| std::str::from_utf8(name).ok())
-                .unwrap_or_default(),
+            Name::InPayload(span) => {
+                std::str::from_utf8(span.of(self.payload.as_bytes())).unwrap_or_default()
+            }
             Name::Unescaped(name) => name,
         }
     }
@@ -64,10 +62,7 @@ impl<'m> Dispatch<'m> {
     #[must_use]
     #[inline]
     pub fn data(&self) -> &[u8] {
-        self.payload
-            .as_bytes()
-            .get(self.data.clone())
-            .unwrap_or_default()
+        self.data.of(self.payload.as_bytes())
     }
 
     /// The body as text.
@@ -90,7 +85,7 @@ impl<'m> Dispatch<'m> {
     /// The size of the whole payload in bytes, decompressed, as it came.
     #[must_use]
     pub fn payload_size(&self) -> usize {
-        self.size
+        self.size as usize
     }
 
     /// Makes it independent of the machine's buffers: below 64 KiB its bytes are copied, above the
@@ -114,18 +109,13 @@ impl<'m> Dispatch<'m> {
             payload,
         } = self;
         let (keep, name, data) = match name {
-            Name::InPayload(range) => {
-                let start = range.start.min(data.start);
-                let end = range.end.max(data.end);
-                let name = Name::InPayload(range.start - start..range.end - start);
-                (start..end, name, data.start - start..data.end - start)
+            Name::InPayload(name) => {
+                let keep = name.with(data);
+                (keep, Name::InPayload(name.within(keep)), data.within(keep))
             }
-            Name::Unescaped(name) => {
-                let length = data.len();
-                (data, Name::Unescaped(name), 0..length)
-            }
+            name @ Name::Unescaped(_) => (data, name, data.within(data)),
         };
-        let bytes: Bytes = payload.into_bytes_with(keep, copy);
+        let bytes: Bytes = payload.into_bytes_with(keep.range(), copy);
         Dispatch {
             id,
             name,
@@ -163,19 +153,19 @@ impl fmt::Debug for Dispatch<'_> {
 #[derive(Clone, Debug)]
 pub(crate) struct DispatchHeader {
     name: Name,
-    data: Range<usize>,
+    data: Span,
 }
 
 impl DispatchHeader {
     pub(crate) fn of(envelope: &Envelope<'_>) -> Self {
         let name = match (envelope.name_range(), &envelope.name) {
-            (Some(range), _) => Name::InPayload(range),
+            (Some(range), _) => Name::InPayload(range.into()),
             (None, Some(name)) => Name::Unescaped(name.as_ref().into()),
             (None, None) => Name::Unescaped(Box::default()),
         };
         Self {
             name,
-            data: envelope.data.clone(),
+            data: envelope.data.clone().into(),
         }
     }
 
@@ -183,8 +173,8 @@ impl DispatchHeader {
     #[inline]
     pub(crate) fn of_usual(usual: &Usual) -> Self {
         Self {
-            name: Name::InPayload(usual.name.clone()),
-            data: usual.data.clone(),
+            name: Name::InPayload(usual.name),
+            data: usual.data,
         }
     }
 }

@@ -16,6 +16,8 @@ use std::ops::Range;
 
 use serde::de::IgnoredAny;
 
+use crate::span::Span;
+
 /// A longer event name is refused.
 const NAME_LIMIT: usize = 256;
 
@@ -95,8 +97,8 @@ pub(crate) struct Usual {
     pub(crate) op: u64,
     pub(crate) seq: Option<u64>,
     /// Where the name is; empty if there is none.
-    pub(crate) name: Range<usize>,
-    pub(crate) data: Range<usize>,
+    pub(crate) name: Span,
+    pub(crate) data: Span,
 }
 
 impl Usual {
@@ -145,24 +147,22 @@ impl Usual {
         Some(Self {
             op,
             seq,
-            name,
-            data: end - body.len()..end,
+            name: name.into(),
+            data: (end - body.len()..end).into(),
         })
     }
 
     fn envelope(self, payload: &[u8]) -> Option<Envelope<'_>> {
-        let name = match self.name.is_empty() {
-            true => None,
-            false => Some(Cow::Borrowed(
-                str::from_utf8(payload.get(self.name.clone())?).ok()?,
-            )),
+        let name = match self.name.of(payload) {
+            b"" => None,
+            name => Some(Cow::Borrowed(str::from_utf8(name).ok()?)),
         };
         Some(Envelope {
             op: self.op,
             seq: self.seq,
             name,
-            data: self.data,
-            name_at: self.name.start,
+            data: self.data.range(),
+            name_at: self.name.range().start,
         })
     }
 }

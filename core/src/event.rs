@@ -203,7 +203,7 @@ pub enum Event<'m> {
 }
 
 // It is moved several times on its way to the consumer.
-const _: () = assert!(size_of::<Event<'_>>() <= 120);
+const _: () = assert!(size_of::<Event<'_>>() <= 96);
 
 impl Event<'_> {
     /// Makes the event independent of the machine's buffers: small payloads are copied, from 64 KiB

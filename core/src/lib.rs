@@ -156,6 +156,7 @@ mod raw_payload;
 mod rng;
 mod shard_filter;
 mod shard_id;
+mod span;
 mod token;
 
 pub use activity::{Activity, ActivityKind, ParseActivityKindError};

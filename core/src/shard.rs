@@ -180,7 +180,8 @@ impl ShardMachine {
     ///
     /// # Errors
     /// [`Misuse`] if the last drain has not ended; the message has changed nothing then.
-    #[inline]
+    // Always: what it returns is large, and is not moved if the caller takes it apart on the spot.
+    #[inline(always)]
     pub fn receive(
         &mut self,
         now: Instant,
@@ -204,8 +205,7 @@ impl ShardMachine {
         match self.decoder.take(frame) {
             Ok(true) => {
                 if let Some((id, header)) = self.protocol.payload(self.decoder.payload()) {
-                    let dispatch = Dispatch::new(id, header, self.decoder.lend());
-                    return Ok(Some(dispatch));
+                    return Ok(Some(Dispatch::new(id, header, self.decoder.lend())));
                 }
             }
             Ok(false) => self.more = false,
@@ -214,20 +214,20 @@ impl ShardMachine {
         Ok(None)
     }
 
-    /// Ends a drain in which nothing is left to do, as [`poll`](Self::poll) with [`Action::Wait`] does; `None` if
-    /// there is more, which is to be polled.
+    /// Ends a drain in which nothing is left to do, as [`poll`](Self::poll) with [`Action::Wait`] does:
+    /// [`wait`](Self::wait) says for what. False if there is more, which is to be polled.
     #[inline]
-    pub fn settle(&mut self) -> Option<Wait> {
+    pub fn settle(&mut self) -> bool {
         if !self.protocol.out.is_empty() {
-            return None;
+            return false;
         }
         let listens = |conn| self.protocol.listens_to(conn);
         if self.more && !self.decoder.finish() && self.decoding.is_some_and(listens) {
-            return None;
+            return false;
         }
         self.more = false;
         self.drained = true;
-        Some(self.protocol.wait())
+        true
     }
 
     fn undecodable(&mut self, error: DecodeError) {
@@ -252,8 +252,8 @@ impl ShardMachine {
     #[inline]
     pub fn poll(&mut self) -> Action<'_> {
         while self.protocol.out.is_empty() {
-            if let Some(wait) = self.settle() {
-                return Action::Wait(wait);
+            if self.settle() {
+                return Action::Wait(self.wait());
             }
             match self.decoder.advance() {
                 Ok(true) => {
@@ -304,6 +304,7 @@ impl ShardMachine {
 
     /// What the machine waits for, once drained.
     #[must_use]
+    #[inline]
     pub fn wait(&self) -> Wait {
         self.protocol.wait()
     }
@@ -314,6 +315,12 @@ impl ShardMachine {
         if self.drained {
             self.decoder.rest();
         }
+    }
+
+    /// Whether the buffer that a large payload needed, of up to 1 MiB, is kept after it, which changes nothing else:
+    /// worth it while messages come all the time. It is not, at first.
+    pub fn keep_large(&mut self, keep: bool) {
+        self.decoder.keep_large(keep);
     }
 
     /// How much memory the decoder holds, in bytes.

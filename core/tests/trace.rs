@@ -137,7 +137,7 @@ impl Bot {
                 let event = shard.receive(self.now, conn, frame).unwrap();
                 self.names
                     .extend(event.map(|event| event.name().to_owned()));
-                if shard.settle().is_some() {
+                if shard.settle() {
                     return;
                 }
             }
@@ -303,7 +303,7 @@ fn the_short_way_is_recorded_as_the_long_one() {
         let mut shard = bot.shard.take().unwrap();
         let frame = Frame::Text("{}".into());
         assert!(shard.receive(bot.now, conn, frame).unwrap().is_none());
-        assert!(shard.settle().is_some());
+        assert!(shard.settle());
     }
 }
 

@@ -37,6 +37,10 @@ pub(crate) async fn turns<R: Runtime, T>(mut turn: impl FnMut(&mut Context<'_>) 
         loop {
             let at = match turn(cx) {
                 Turn::Done(result) => return Poll::Ready(result),
+                Turn::Again => {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
                 Turn::Wait(None) => return Poll::Pending,
                 Turn::Wait(Some(at)) => at,
             };

@@ -4,7 +4,7 @@ use std::io;
 use std::task::{Context, Poll};
 
 use mio::{Interest, Registry, Token};
-use shardwright_runtime::{Framing, Socket, write_bytes};
+use shardwright_runtime::{Framing, Incoming, Socket, write_bytes};
 use tungstenite::{Error, Message};
 
 use crate::dial::Bytes;
@@ -44,7 +44,7 @@ impl Drop for MioSocket {
 
 /// Every call is tried until it would block; the poll wakes the shard's thread when it no longer would.
 impl Socket for MioSocket {
-    fn poll_read(&mut self, _: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>> {
+    fn poll_read(&mut self, _: &mut Context<'_>) -> Poll<Incoming> {
         self.framing.read(&mut self.stream)
     }
 

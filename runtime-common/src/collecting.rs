@@ -76,14 +76,17 @@ impl Collecting {
         }
     }
 
-    /// Looks at an event. True if it is for nobody else.
+    /// Every event is for the consumer alone.
     #[inline]
-    pub(crate) fn keeps(&mut self, event: &Event<'_>) -> bool {
-        let nobody_asks = self.collector.pending() == 0 && self.wanted.is_all();
-        !nobody_asks && self.look_closely(event)
+    pub(crate) fn is_aside(&self) -> bool {
+        self.collector.pending() == 0 && self.wanted.is_all()
     }
 
-    fn look_closely(&mut self, event: &Event<'_>) -> bool {
+    /// Looks at an event. True if it is for nobody else.
+    pub(crate) fn keeps(&mut self, event: &Event<'_>) -> bool {
+        if self.is_aside() {
+            return false;
+        }
         if self.collector.pending() > 0 {
             self.collector.observe(Instant::now(), event);
         }

@@ -4,10 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use shardwright_core::{Event, EventId, ShardId};
+use shardwright_core::{Dispatch, Event, EventId, ShardId};
 
 use crate::bodies::Bodies;
-use crate::mailbox::{Room, size_of};
+use crate::mailbox::{Batch, Room, size_of};
 use crate::{Mailboxes, Slot};
 
 type Handler = Box<dyn FnMut(Event<'_>) + Send>;
@@ -61,7 +61,7 @@ pub(crate) struct Delivery {
     spot: Option<Spot>,
     /// What a turn has brought so far: the mailbox is shared by all shards and their consumer, and is locked
     /// once for many events.
-    brought: Vec<Event<'static>>,
+    brought: Batch,
     bodies: Bodies,
     /// How large all was that this turn has brought.
     bytes: usize,
@@ -120,7 +120,7 @@ impl Delivery {
             mailboxes,
             slot,
             spot,
-            brought: Vec::new(),
+            brought: Batch::default(),
             bodies: Bodies::default(),
             bytes: 0,
             room: Room::default(),
@@ -131,16 +131,38 @@ impl Delivery {
 
     /// Hands an event over. True if reading shall pause.
     pub(crate) fn deliver(&mut self, event: Event<'_>) -> bool {
+        match event {
+            Event::Dispatch(dispatch) => self.dispatch(dispatch),
+            event if self.spot.is_some() => self.on_the_spot(event),
+            event => self.bring(event.into_owned()),
+        }
+    }
+
+    /// The same with a dispatch, which nearly all are.
+    #[inline]
+    pub(crate) fn dispatch(&mut self, dispatch: Dispatch<'_>) -> bool {
+        if self.spot.is_some() {
+            return self.on_the_spot(Event::Dispatch(dispatch));
+        }
+        let dispatch = dispatch.into_owned_with(|body| self.bodies.copy(body));
+        self.bring(Event::Dispatch(dispatch))
+    }
+
+    #[inline]
+    fn bring(&mut self, event: Event<'static>) -> bool {
+        let size = size_of(&event);
+        self.bytes += size;
+        self.room.events = self.room.events.saturating_sub(1);
+        self.room.bytes = self.room.bytes.saturating_sub(size);
+        self.brought.push(event, size);
+        let wait = self.room.events > 0 && self.room.bytes > 0 && self.brought.len() < MOST_BROUGHT;
+        !wait && self.hand_over()
+    }
+
+    #[inline]
+    fn on_the_spot(&mut self, event: Event<'_>) -> bool {
         let Some(spot) = &mut self.spot else {
-            let event = event.into_owned_with(|body| self.bodies.copy(body));
-            let size = size_of(&event);
-            self.bytes += size;
-            self.room.events = self.room.events.saturating_sub(1);
-            self.room.bytes = self.room.bytes.saturating_sub(size);
-            self.brought.push(event);
-            let wait =
-                self.room.events > 0 && self.room.bytes > 0 && self.brought.len() < MOST_BROUGHT;
-            return !wait && self.hand_over();
+            return false;
         };
         let event = if spot.muted || self.mailboxes.swaps() {
             match self.mailboxes.pass(self.slot, event) {
@@ -156,13 +178,13 @@ impl Delivery {
 
     /// Puts what was brought into the mailbox. True if reading shall pause.
     pub(crate) fn hand_over(&mut self) -> bool {
-        if self.brought.is_empty() {
+        if self.brought.len() == 0 {
             return false;
         }
         self.unannounced = true;
         self.room = self
             .mailboxes
-            .push_all(self.slot, self.brought.drain(..), self.keep);
+            .push_all(self.slot, &mut self.brought, self.keep);
         self.room.pause
     }
 
@@ -170,7 +192,7 @@ impl Delivery {
     pub(crate) fn announce(&mut self) {
         self.hand_over();
         if !self.keep {
-            self.brought = Vec::new();
+            self.brought.rest();
         }
         if std::mem::take(&mut self.unannounced) {
             self.mailboxes.announce();
@@ -250,6 +272,7 @@ impl Delivery {
 }
 
 impl Spot {
+    #[inline]
     fn handle(&mut self, event: Event<'_>) {
         if let Event::Dispatch(dispatch) = &event {
             if self.withdrawn {

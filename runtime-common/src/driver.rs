@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use shardwright_core::{CloseCode, ConnId, Frame, Input, OutgoingText, TransportFault};
+use shardwright_core::{CloseCode, ConnId, Input, OutgoingText, TransportFault};
 use tungstenite::protocol::CloseFrame;
 use tungstenite::protocol::frame::Frame as WebSocketFrame;
 use tungstenite::protocol::frame::coding::{Data, OpCode};
@@ -17,7 +17,7 @@ use tungstenite::{Bytes, Error, Message};
 use crate::dial::READ_BUFFER;
 use crate::keeping::Keeping;
 use crate::rush::Rush;
-use crate::{Network, Seat, Target, Turn, Wire, fault, io_fault};
+use crate::{Incoming, Network, Seat, Target, Turn, Wire, fault, io_fault};
 
 /// After a failed write, how long what has arrived is still read before the connection is given up.
 const READ_ON: Duration = Duration::from_secs(1);
@@ -39,8 +39,8 @@ const LARGE: usize = 4 * 1024;
 /// A websocket that does not block: `Pending` is what a socket says that would, and the waker is woken when
 /// it is worth another try.
 pub trait Socket: Send + 'static {
-    /// The next message; `None` once the peer has ended the stream.
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>>;
+    /// What comes next.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Incoming>;
     /// Whether there is room for another message.
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>>;
     /// Takes a message, once there is room.
@@ -137,8 +137,7 @@ impl<S: Socket> Driver<S> {
                 && !self.wire.holds()
             {
                 self.passes += 1;
-                cx.waker().wake_by_ref();
-                return self.wait();
+                return Turn::Again;
             }
             self.passes = 0;
             let reads = self.seat.wants_to_read();
@@ -149,16 +148,38 @@ impl<S: Socket> Driver<S> {
             {
                 return self.wait();
             }
-            match self.wire.poll(reads, cx) {
-                Poll::Ready(Input::Received { conn, frame }) => {
+            let incoming = match &mut self.wire.line {
+                Some(line) if reads && line.may_read() => line.socket.poll_read(cx),
+                _ => Poll::Pending,
+            };
+            match incoming {
+                Poll::Ready(Incoming::Frame(frame)) => {
                     bytes += frame.len();
-                    self.seat.received(conn, frame, &mut self.wire);
+                    if let Some(conn) = self.wire.saw(frame.as_bytes()) {
+                        self.seat.received(conn, frame, &mut self.wire);
+                    }
                 }
-                Poll::Ready(input) => self.seat.handle(input, &mut self.wire),
-                Poll::Pending => {
-                    self.rest(taken > 0);
-                    return self.wait();
+                Poll::Ready(Incoming::Closed(code)) => {
+                    if let Some(Line { conn, .. }) = self.wire.line.take() {
+                        let input = Input::Closed { conn, code };
+                        self.seat.handle(input, &mut self.wire);
+                    }
                 }
+                Poll::Ready(Incoming::Failed(why)) => {
+                    if let Some(Line { conn, broken, .. }) = self.wire.line.take() {
+                        // What a write has failed of was first.
+                        let why = broken.map_or(why, |(why, _)| why);
+                        let input = Input::Failed { conn, why };
+                        self.seat.handle(input, &mut self.wire);
+                    }
+                }
+                Poll::Pending => match self.wire.poll_else(cx) {
+                    Poll::Ready(input) => self.seat.handle(input, &mut self.wire),
+                    Poll::Pending => {
+                        self.rest(taken > 0);
+                        return self.wait();
+                    }
+                },
             }
             taken += 1;
             let enough = taken >= self.most
@@ -168,8 +189,7 @@ impl<S: Socket> Driver<S> {
             let goes_on = self.wire.holds() && self.seat.brought() < MOST_OF_A_RECORD;
             if enough && !goes_on {
                 self.keeping.turn(true, self.seat.now());
-                cx.waker().wake_by_ref();
-                return self.wait();
+                return Turn::Again;
             }
         }
     }
@@ -285,7 +305,7 @@ impl<S> Connection<S> {
     }
 
     fn wake_at(&self) -> Option<Instant> {
-        self.line.as_ref()?.broken.as_ref().map(|(_, until)| *until)
+        self.line.as_ref()?.read_on_until()
     }
 }
 
@@ -301,7 +321,20 @@ impl<S: Socket> Connection<S> {
         self.line.as_ref().is_some_and(|line| line.socket.holds())
     }
 
-    fn poll(&mut self, read: bool, cx: &mut Context<'_>) -> Poll<Input> {
+    /// A message has come: on which connection.
+    #[inline]
+    fn saw(&mut self, message: &Bytes) -> Option<ConnId> {
+        let line = self.line.as_mut()?;
+        if message.len() >= LARGE {
+            line.large = Some(message.clone());
+        } else if line.large.is_some() {
+            line.large.take_if(|large| !is_right_behind(message, large));
+        }
+        Some(line.conn)
+    }
+
+    /// What there is other than messages.
+    fn poll_else(&mut self, cx: &mut Context<'_>) -> Poll<Input> {
         if let Some((conn, dialling)) = &mut self.dialling
             && let Poll::Ready(result) = dialling.as_mut().poll(cx)
         {
@@ -315,16 +348,16 @@ impl<S: Socket> Connection<S> {
                 Err(why) => Input::Failed { conn, why },
             });
         }
-        let Some(line) = &mut self.line else {
+        let is_over =
+            |line: &mut Line<S>| line.read_on_until().is_some_and(|at| at <= Instant::now());
+        let Some(line) = self.line.take_if(is_over) else {
             return Poll::Pending;
         };
-        let Poll::Ready(input) = line.poll(read, cx) else {
-            return Poll::Pending;
-        };
-        if matches!(input, Input::Closed { .. } | Input::Failed { .. }) {
-            self.line = None;
+        let conn = line.conn;
+        match line.broken {
+            Some((why, _)) => Poll::Ready(Input::Failed { conn, why }),
+            None => Poll::Pending,
         }
-        Poll::Ready(input)
     }
 }
 
@@ -338,6 +371,11 @@ impl<S> Line<S> {
             large: None,
             broken: None,
         }
+    }
+
+    /// It is broken, and what has arrived is read until then.
+    fn read_on_until(&self) -> Option<Instant> {
+        self.broken.as_ref().map(|(_, until)| *until)
     }
 }
 
@@ -358,63 +396,10 @@ impl<S: Socket> Line<S> {
         Poll::Pending
     }
 
-    fn poll(&mut self, read: bool, cx: &mut Context<'_>) -> Poll<Input> {
-        let conn = self.conn;
-        // Reading may write, a pong for example.
-        let in_the_middle = matches!(self.outgoing.front(), Some(Outgoing::Secret(_, 1..)));
-        if read
-            && !in_the_middle
-            && let Poll::Ready(input) = self.poll_read(cx)
-        {
-            return Poll::Ready(input);
-        }
-        match &self.broken {
-            Some((why, until)) if *until <= Instant::now() => {
-                let why = why.clone();
-                Poll::Ready(Input::Failed { conn, why })
-            }
-            _ => Poll::Pending,
-        }
-    }
-
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Input> {
-        let conn = self.conn;
-        loop {
-            let Poll::Ready(message) = self.socket.poll_read(cx) else {
-                return Poll::Pending;
-            };
-            return Poll::Ready(match message {
-                Some(Ok(Message::Text(text))) => self.received(text.into(), Frame::Text),
-                Some(Ok(Message::Binary(bytes))) => self.received(bytes, Frame::Binary),
-                Some(Ok(Message::Close(frame))) => {
-                    // The library has queued the echo; it is sent if that takes no waiting.
-                    let _ = self.socket.poll_flush(cx);
-                    let code = frame.map(|frame| frame.code.into());
-                    Input::Closed { conn, code }
-                }
-                // Answered by the library.
-                Some(Ok(_)) => continue,
-                Some(Err(error)) => {
-                    let broken = self.broken.take();
-                    let why = broken.map_or_else(|| fault(&error), |(why, _)| why);
-                    Input::Failed { conn, why }
-                }
-                None => Input::Closed { conn, code: None },
-            });
-        }
-    }
-
+    /// Not in the middle of what goes past the library: reading may write, a pong for example.
     #[inline]
-    fn received(&mut self, bytes: Bytes, frame: impl FnOnce(Bytes) -> Frame) -> Input {
-        if bytes.len() >= LARGE {
-            self.large = Some(bytes.clone());
-        } else {
-            self.large.take_if(|large| !is_right_behind(&bytes, large));
-        }
-        Input::Received {
-            conn: self.conn,
-            frame: frame(bytes),
-        }
+    fn may_read(&self) -> bool {
+        !matches!(self.outgoing.front(), Some(Outgoing::Secret(_, 1..)))
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TransportFault>> {

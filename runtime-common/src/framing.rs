@@ -4,8 +4,23 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::task::Poll;
 
+use shardwright_core::{Frame, TransportFault};
 use tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
 use tungstenite::{Error, Message};
+
+use crate::fault;
+
+/// What a connection has brought.
+#[derive(Debug)]
+#[expect(clippy::exhaustive_enums, reason = "complete by nature")]
+pub enum Incoming {
+    /// A message.
+    Frame(Frame),
+    /// The peer has closed the connection, perhaps with a code, or ended the stream.
+    Closed(Option<u16>),
+    /// It is broken.
+    Failed(TransportFault),
+}
 
 /// The messages of one connection, apart from its stream.
 #[derive(Debug)]
@@ -68,31 +83,41 @@ impl Framing {
         }
     }
 
-    /// The next message; `None` once the peer has ended the stream.
+    /// What comes next that is no matter of the library's alone.
     #[inline]
-    pub fn read<S: Read + Write>(
-        &mut self,
-        stream: &mut S,
-    ) -> Poll<Option<Result<Message, Error>>> {
+    pub fn read<S: Read + Write>(&mut self, stream: &mut S) -> Poll<Incoming> {
         let config = self.config;
         let new = || WebSocketContext::new(Role::Client, Some(config));
         // Never with what was read early: the library would take its length for that of its buffer.
         let context = self.context.get_or_insert_with(new);
-        let mut counted = Counted {
-            stream,
-            early: &mut self.early,
-            count: 0,
-        };
-        let message = context.read(&mut counted);
-        self.inside += counted.count;
-        match message {
-            Ok(message) => {
-                self.inside = self.inside.saturating_sub(size_on_the_line(&message));
-                Poll::Ready(Some(Ok(message)))
-            }
-            Err(error) if would_block(&error) => Poll::Pending,
-            Err(Error::ConnectionClosed | Error::AlreadyClosed) => Poll::Ready(None),
-            Err(error) => Poll::Ready(Some(Err(error))),
+        loop {
+            let mut counted = Counted {
+                stream,
+                early: &mut self.early,
+                count: 0,
+            };
+            let message = context.read(&mut counted);
+            self.inside += counted.count;
+            let message = match message {
+                Ok(message) => message,
+                Err(error) if would_block(&error) => return Poll::Pending,
+                Err(Error::ConnectionClosed | Error::AlreadyClosed) => {
+                    return Poll::Ready(Incoming::Closed(None));
+                }
+                Err(error) => return Poll::Ready(Incoming::Failed(fault(&error))),
+            };
+            self.inside = self.inside.saturating_sub(size_on_the_line(&message));
+            return Poll::Ready(match message {
+                Message::Text(text) => Incoming::Frame(Frame::Text(text.into())),
+                Message::Binary(bytes) => Incoming::Frame(Frame::Binary(bytes)),
+                Message::Close(frame) => {
+                    // The library has queued the echo; it is sent if that takes no waiting.
+                    let _ = context.flush(stream);
+                    Incoming::Closed(frame.map(|frame| frame.code.into()))
+                }
+                // Answered by the library.
+                _ => continue,
+            });
         }
     }
 
@@ -179,7 +204,7 @@ fn would_block(error: &Error) -> bool {
 mod tests {
     use std::collections::VecDeque;
 
-    use tungstenite::protocol::frame::Frame;
+    use tungstenite::protocol::frame::Frame as WebSocketFrame;
     use tungstenite::protocol::frame::coding::{Data, OpCode};
 
     use super::*;
@@ -240,14 +265,16 @@ mod tests {
 
     fn frame(payload: &[u8], opcode: OpCode, last: bool) -> Vec<u8> {
         let mut bytes = Vec::new();
-        let frame = Frame::message(payload.to_vec(), opcode, last);
+        let frame = WebSocketFrame::message(payload.to_vec(), opcode, last);
         frame.format(&mut bytes).unwrap();
         bytes
     }
 
     fn ping() -> Vec<u8> {
         let mut bytes = Vec::new();
-        Frame::ping(b"p".to_vec()).format(&mut bytes).unwrap();
+        WebSocketFrame::ping(b"p".to_vec())
+            .format(&mut bytes)
+            .unwrap();
         bytes
     }
 
@@ -262,11 +289,11 @@ mod tests {
     }
 
     /// What comes if the line rests whenever nothing is there, and how often buffers were given back.
-    fn read_all(framing: &mut Framing, line: &mut Line) -> (Vec<Message>, usize) {
+    fn read_all(framing: &mut Framing, line: &mut Line) -> (Vec<Frame>, usize) {
         let (mut messages, mut rests) = (Vec::new(), 0);
         loop {
             match framing.read(line) {
-                Poll::Ready(Some(Ok(message))) => messages.push(message),
+                Poll::Ready(Incoming::Frame(message)) => messages.push(message),
                 Poll::Ready(other) => panic!("{other:?}"),
                 Poll::Pending => {
                     framing.rest(line);
@@ -288,9 +315,8 @@ mod tests {
                 let mut line = line(bytes[early..].to_vec(), piece);
                 let mut framing = Framing::new(bytes[..early].to_vec(), config());
                 let (messages, rests) = read_all(&mut framing, &mut line);
-                let got: Vec<_> = messages.into_iter().map(Message::into_data).collect();
-                assert_eq!(got.len(), sizes.len(), "{piece}");
-                for (got, size) in got.iter().zip(sizes) {
+                assert_eq!(messages.len(), sizes.len(), "{piece}");
+                for (got, size) in messages.iter().map(Frame::as_bytes).zip(sizes) {
                     assert!(got.len() == size && got.iter().all(|byte| *byte == size as u8));
                 }
                 assert!(rests > 0, "{piece}: at the end nothing is inside");
@@ -313,8 +339,8 @@ mod tests {
             let mut line = line(bytes.clone(), piece);
             let mut framing = Framing::new(Vec::new(), config());
             let (messages, _) = read_all(&mut framing, &mut line);
-            let sizes: Vec<usize> = messages.iter().map(Message::len).collect();
-            assert_eq!(sizes, [5000, 1, 75_000, 5000], "{piece}");
+            let sizes: Vec<usize> = messages.iter().map(Frame::len).collect();
+            assert_eq!(sizes, [5000, 75_000, 5000], "{piece}");
             // The pong is masked: two bytes, the mask, its content.
             assert_eq!(line.written.len(), 7, "{piece}");
         }
@@ -327,7 +353,7 @@ mod tests {
         line.blocked = true;
         let mut framing = Framing::new(Vec::new(), config());
         let (messages, rests) = read_all(&mut framing, &mut line);
-        assert_eq!((messages.len(), rests), (2, 0));
+        assert_eq!((messages.len(), rests), (1, 0));
         line.blocked = false;
         framing.rest(&mut line);
         assert_eq!(line.written.len(), 7);

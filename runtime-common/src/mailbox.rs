@@ -49,9 +49,46 @@ pub enum Acknowledge {
 
 struct Item {
     event: Event<'static>,
-    size: usize,
     /// Its number among all events of the bot.
     number: u64,
+}
+
+impl Item {
+    #[inline]
+    fn size(&self) -> usize {
+        size_of(&self.event)
+    }
+}
+
+/// Events of one shard on their way into its mailbox, all of which go in at once.
+#[derive(Default)]
+pub(crate) struct Batch {
+    items: VecDeque<Item>,
+    bytes: usize,
+    /// Not all of them are dispatches.
+    is_mixed: bool,
+}
+
+impl Batch {
+    #[inline]
+    pub(crate) fn push(&mut self, event: Event<'static>, size: usize) {
+        self.bytes += size;
+        self.is_mixed |= !matches!(event, Event::Dispatch(_));
+        // Its number is given in the mailbox.
+        self.items.push_back(Item { event, number: 0 });
+    }
+
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// Gives memory back that nothing is in.
+    pub(crate) fn rest(&mut self) {
+        if self.items.is_empty() {
+            self.items = VecDeque::new();
+        }
+    }
 }
 
 struct Mailbox {
@@ -238,35 +275,22 @@ impl Mailboxes {
     }
 
     /// Puts events of a shard in, and says how much more there is room for.
-    pub(crate) fn push_all(
-        &self,
-        slot: Slot,
-        events: impl ExactSizeIterator<Item = Event<'static>>,
-        keep: bool,
-    ) -> Room {
+    pub(crate) fn push_all(&self, slot: Slot, batch: &mut Batch, keep: bool) -> Room {
         let mut state = self.lock();
         let mut room = Room::default();
-        if let Some(mailbox) = state.at(slot.0) {
-            mailbox.keep = keep;
-            if mailbox.items.capacity() == 0 {
-                mailbox.items.reserve(events.len());
+        let is_plain =
+            !batch.is_mixed && self.overflow == Overflow::Pause && state.is_plain(slot.0);
+        if is_plain {
+            state.put_all(slot.0, batch);
+        } else {
+            for item in batch.items.drain(..) {
+                room.pause |= self.put(&mut state, slot, item.event);
             }
-        }
-        let mut is_plain = false;
-        for event in events {
-            match &event {
-                Event::Dispatch(_) if is_plain => {
-                    let size = size_of(&event);
-                    state.put(slot.0, event, size);
-                }
-                _ => {
-                    room.pause |= self.put(&mut state, slot, event);
-                    is_plain = self.overflow == Overflow::Pause && state.is_plain(slot.0);
-                }
-            }
+            (batch.bytes, batch.is_mixed) = (0, false);
         }
         room.pause |= self.see_if_full(&mut state, slot);
         if let Some(mailbox) = state.at(slot.0) {
+            mailbox.keep = keep;
             room.events = self.events.saturating_sub(mailbox.items.len());
             room.bytes = self.bytes.saturating_sub(mailbox.bytes);
         }
@@ -309,11 +333,7 @@ impl Mailboxes {
                         }
                     }
                     let number = *pushed;
-                    aside.put(Item {
-                        event,
-                        size,
-                        number,
-                    });
+                    aside.put(Item { event, number });
                     return mailbox.full;
                 }
                 if at_limit && self.overflow == Overflow::DropNewest {
@@ -493,13 +513,30 @@ impl State {
         let first = mailbox.items.is_empty() && !mailbox.in_place;
         mailbox.bytes += size;
         self.bytes += size;
-        mailbox.items.push_back(Item {
-            event,
-            size,
-            number,
-        });
+        mailbox.items.push_back(Item { event, number });
         self.pushed += 1;
         if first {
+            self.turns.push_back(index);
+        }
+    }
+
+    /// Puts all of a batch in, as it is.
+    fn put_all(&mut self, index: usize, batch: &mut Batch) {
+        let Some(Some(mailbox)) = self.boxes.get_mut(index) else {
+            return;
+        };
+        for item in &mut batch.items {
+            item.number = self.pushed;
+            self.pushed += 1;
+        }
+        let bytes = std::mem::take(&mut batch.bytes);
+        mailbox.bytes += bytes;
+        self.bytes += bytes;
+        if !mailbox.items.is_empty() {
+            return mailbox.items.append(&mut batch.items);
+        }
+        std::mem::swap(&mut mailbox.items, &mut batch.items);
+        if !mailbox.items.is_empty() && !mailbox.in_place {
             self.turns.push_back(index);
         }
     }
@@ -514,7 +551,8 @@ impl State {
             let (items, dropped) = aside.give_back();
             mailbox.dropped += dropped;
             for item in items {
-                self.put(index, item.event, item.size);
+                let size = item.size();
+                self.put(index, item.event, size);
             }
         }
     }

@@ -105,6 +105,8 @@ const OWN: CommandId = CommandId(0);
 pub enum Turn<T> {
     /// It is over.
     Done(T),
+    /// There is more to do: give the next turn once all others that wait for one have had theirs.
+    Again,
     /// Give the next turn when the waker is woken, and no later than this.
     Wait(Option<Instant>),
 }

@@ -52,7 +52,8 @@ pub struct Seat {
     /// Keeps its session, and waits until then for its last events to be acknowledged.
     leaving: Option<Instant>,
     fleet_gone: bool,
-    wait: Wait,
+    /// The machine has said so, and all that it wanted before is done.
+    is_over: bool,
     clock: Clock,
     /// In this turn everything but the wire has been asked for news, and had none.
     asked: bool,
@@ -116,7 +117,7 @@ impl Seat {
             acknowledged: None,
             leaving: None,
             fleet_gone: false,
-            wait: Wait::Until(now),
+            is_over: false,
             clock: Clock { now, uses: 0 },
             asked: false,
         }
@@ -149,7 +150,7 @@ impl Seat {
     /// When it must be polled again, whatever happens; `None`: when something happens.
     #[must_use]
     pub fn wake_at(&self) -> Option<Instant> {
-        let machine = match self.wait {
+        let machine = match self.machine.wait() {
             Wait::Until(at) => Some(at),
             _ => None,
         };
@@ -160,7 +161,7 @@ impl Seat {
     /// The shard has ended.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        self.wait == Wait::Stopped
+        self.is_over
     }
 
     /// A turn begins: time has passed since the last.
@@ -175,6 +176,7 @@ impl Seat {
     pub fn end_turn(&mut self, keep: bool) {
         self.delivery.keep(keep);
         self.delivery.announce();
+        self.machine.keep_large(keep);
         if !keep {
             self.machine.rest();
         }
@@ -287,20 +289,23 @@ impl Seat {
         let mut full = false;
         match self.machine.receive(self.clock.now, conn, frame) {
             Ok(Some(dispatch)) => {
-                let event = Event::Dispatch(dispatch);
-                if !self.collecting.keeps(&event) {
-                    trace(&event);
-                    full = self.delivery.deliver(event);
+                if self.collecting.is_aside() {
+                    tracing::trace!(event = ?dispatch);
+                    full = self.delivery.dispatch(dispatch);
+                } else {
+                    let event = Event::Dispatch(dispatch);
+                    if !self.collecting.keeps(&event) {
+                        trace(&event);
+                        full = self.delivery.deliver(event);
+                    }
                 }
             }
             Ok(None) => {}
             Err(misuse) => self.driver_fault(&misuse),
         }
-        let settled = if full { None } else { self.machine.settle() };
-        self.wait = match settled {
-            Some(wait) => wait,
-            None => self.drain(full, wire),
-        };
+        if full || !self.machine.settle() {
+            self.drain(full, wire);
+        }
         if !self.collecting.is_idle() {
             self.serve_collecting(wire);
         }
@@ -312,7 +317,7 @@ impl Seat {
         if let Err(misuse) = self.machine.handle(now, input) {
             self.driver_fault(&misuse);
         }
-        self.wait = self.drain(false, wire);
+        self.drain(false, wire);
     }
 
     #[cold]
@@ -331,7 +336,7 @@ impl Seat {
     }
 
     /// Does all that the machine wants. `full`: what it wanted before has filled the mailbox.
-    fn drain(&mut self, mut full: bool, wire: &mut impl Wire) -> Wait {
+    fn drain(&mut self, mut full: bool, wire: &mut impl Wire) {
         loop {
             let action = self.machine.poll();
             if self.collecting.look_at(&action) {
@@ -365,7 +370,8 @@ impl Seat {
                         }
                         continue;
                     }
-                    return wait;
+                    self.is_over = wait == Wait::Stopped;
+                    return;
                 }
                 _ => {}
             }
@@ -440,7 +446,8 @@ impl Drop for Seat {
 
 fn trace(event: &Event<'_>) {
     match event {
-        Event::Dispatch(_) | Event::Heartbeat { .. } => tracing::trace!(?event),
+        Event::Dispatch(event) => tracing::trace!(?event),
+        Event::Heartbeat { .. } => tracing::trace!(?event),
         Event::Problem { .. } | Event::SessionLost { .. } => tracing::warn!(?event),
         Event::Ready { .. } | Event::ShardStopped { .. } => tracing::info!(?event),
         _ => tracing::debug!(?event),

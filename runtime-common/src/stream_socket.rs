@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 use tungstenite::protocol::WebSocketConfig;
 use tungstenite::{Error, Message};
 
-use crate::{Framing, Socket, write_bytes};
+use crate::{Framing, Incoming, Socket, write_bytes};
 
 /// A byte stream that wakes its task when it is worth another try.
 pub trait ByteStream: Send + 'static {
@@ -86,7 +86,7 @@ impl<S: ByteStream> StreamSocket<S> {
 
 impl<S: ByteStream> Socket for StreamSocket<S> {
     #[inline]
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>> {
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
         self.hang(cx);
         self.framing.read(&mut self.stream)
     }

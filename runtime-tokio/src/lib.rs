@@ -62,7 +62,7 @@ pub async fn connect_shards(
 }
 
 /// How many messages a shard takes before it lets others run: its consumer is often on the same thread.
-const A_TURN: usize = 16;
+const A_TURN: usize = 128;
 /// The same where the consumer may be on another thread, which costs as much as an event to wake.
 const A_TURN_AMONG_THREADS: usize = 256;
 

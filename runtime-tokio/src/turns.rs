@@ -15,6 +15,11 @@ pub(crate) async fn turns<T>(mut turn: impl FnMut(&mut Context<'_>) -> Turn<T>) 
         loop {
             let at = match turn(cx) {
                 Turn::Done(result) => return Poll::Ready(result),
+                Turn::Again => {
+                    // To wake itself would be to go on at once, before whoever runs in `block_on` gets a turn.
+                    let _ = pin!(tokio::task::yield_now()).poll(cx);
+                    return Poll::Pending;
+                }
                 Turn::Wait(None) => return Poll::Pending,
                 Turn::Wait(Some(at)) => at,
             };

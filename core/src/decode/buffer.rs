@@ -5,11 +5,14 @@ use super::error::{DecodeError, TooLarge};
 /// Up to here a buffer is kept. What is larger is given back after each use: only large payloads need it, and
 /// compared with what those cost themselves a new buffer is cheap.
 const KEEP: usize = 16 * 1024;
+/// Up to here, if memory shall be kept: what is new to the process costs more than what is inflated into it.
+const KEEP_LARGE: usize = 1024 * 1024;
 const FIRST_GROWTH: usize = 8192;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Buffer {
     pub(super) bytes: Vec<u8>,
+    keeps: bool,
 }
 
 impl Buffer {
@@ -42,12 +45,21 @@ impl Buffer {
     }
 
     /// Ends one use of the buffer: drops the first `used` bytes and, after large ones, memory.
+    #[inline]
     pub(super) fn release(&mut self, used: usize) {
         if used < self.bytes.len() {
             self.bytes.drain(..used);
             return;
         }
-        self.forget();
+        self.empty(if self.keeps { KEEP_LARGE } else { KEEP });
+    }
+
+    /// Whether the memory that large payloads needed shall be kept.
+    pub(super) fn keep(&mut self, keep: bool) {
+        self.keeps = keep;
+        if self.bytes.is_empty() && !keep {
+            self.forget();
+        }
     }
 
     /// Gives the allocation back if nothing is in it.
@@ -59,8 +71,13 @@ impl Buffer {
 
     /// Forgets everything, and a large allocation with it.
     pub(super) fn forget(&mut self) {
+        self.empty(KEEP);
+    }
+
+    #[inline]
+    fn empty(&mut self, keep: usize) {
         self.bytes.clear();
-        if self.bytes.capacity() > KEEP {
+        if self.bytes.capacity() > keep {
             self.bytes.shrink_to(FIRST_GROWTH);
         }
     }
@@ -82,6 +99,22 @@ mod tests {
             used(&mut buffer, len);
             assert!(buffer.bytes.capacity() <= KEEP, "{len}");
         }
+    }
+
+    #[test]
+    fn a_large_one_is_kept_if_that_is_wished_for() {
+        let mut buffer = Buffer::default();
+        buffer.keep(true);
+        used(&mut buffer, 500_000);
+        assert!(buffer.bytes.capacity() >= 500_000);
+        used(&mut buffer, 5_000_000);
+        assert!(buffer.bytes.capacity() <= KEEP, "that is too large");
+        used(&mut buffer, 500_000);
+        buffer.forget();
+        assert!(buffer.bytes.capacity() <= KEEP, "all is over");
+        used(&mut buffer, 500_000);
+        buffer.keep(false);
+        assert!(buffer.bytes.capacity() <= KEEP, "no more");
     }
 
     #[test]

@@ -10,6 +10,8 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::span::Span;
+
 /// From this many bytes up a payload is handed over with its buffer instead of being copied.
 const HAND_OVER_FROM: usize = 64 * 1024;
 
@@ -93,16 +95,21 @@ impl<'de> Deserialize<'de> for Frame {
 /// [`into_bytes`](Self::into_bytes).
 pub struct PayloadBuf<'m>(Lent<'m>);
 
+// In two enums, so that no room is taken for what tells them apart.
 enum Lent<'m> {
+    // Kept already.
+    Owned(Bytes),
+    Borrowed(Borrowed<'m>),
+}
+
+enum Borrowed<'m> {
     Inflated {
         buffer: &'m mut Vec<u8>,
-        range: Range<usize>,
+        span: Span,
         // False while the buffer also holds bytes of payloads to come.
         may_take: bool,
     },
     Frame(&'m mut Bytes),
-    // Kept already.
-    Owned(Bytes),
 }
 
 impl From<Bytes> for PayloadBuf<'static> {
@@ -112,20 +119,22 @@ impl From<Bytes> for PayloadBuf<'static> {
 }
 
 impl<'m> PayloadBuf<'m> {
-    pub(super) fn inflated(buffer: &'m mut Vec<u8>, range: Range<usize>, may_take: bool) -> Self {
-        Self(Lent::Inflated {
+    #[inline]
+    pub(super) fn inflated(buffer: &'m mut Vec<u8>, span: Span, may_take: bool) -> Self {
+        Self(Lent::Borrowed(Borrowed::Inflated {
             buffer,
-            range,
+            span,
             may_take,
-        })
+        }))
     }
 
     /// The whole payload.
+    #[inline]
     pub fn as_bytes(&self) -> &[u8] {
         match &self.0 {
-            Lent::Inflated { buffer, range, .. } => buffer.get(range.clone()).unwrap_or_default(),
-            Lent::Frame(bytes) => bytes,
             Lent::Owned(bytes) => bytes,
+            Lent::Borrowed(Borrowed::Inflated { buffer, span, .. }) => span.of(buffer),
+            Lent::Borrowed(Borrowed::Frame(bytes)) => bytes,
         }
     }
 
@@ -142,16 +151,17 @@ impl<'m> PayloadBuf<'m> {
     /// The same, with a way of one's own to copy a small part.
     #[inline]
     pub fn into_bytes_with(self, part: Range<usize>, copy: impl FnOnce(&[u8]) -> Bytes) -> Bytes {
-        let len = self.as_bytes().len();
-        let end = part.end.min(len);
-        let part = part.start.min(end)..end;
-        match self.0 {
-            Lent::Inflated {
+        let lent = match self.0 {
+            Lent::Owned(bytes) => return bytes.slice(cut(part, bytes.len())),
+            Lent::Borrowed(lent) => lent,
+        };
+        match lent {
+            Borrowed::Inflated {
                 buffer,
-                range,
+                span,
                 may_take,
             } => {
-                let part = range.start + part.start..range.start + part.end;
+                let part = span.part(part);
                 let worth_it = part.len() >= HAND_OVER_FROM && part.len() >= buffer.capacity() / 2;
                 if may_take && worth_it {
                     Bytes::from(std::mem::take(buffer)).slice(part)
@@ -159,25 +169,36 @@ impl<'m> PayloadBuf<'m> {
                     copy(buffer.get(part).unwrap_or_default())
                 }
             }
-            Lent::Owned(bytes) => bytes.slice(part),
-            Lent::Frame(bytes) if part.len() >= HAND_OVER_FROM => std::mem::take(bytes).slice(part),
-            Lent::Frame(bytes) => copy(&bytes[part]),
+            Borrowed::Frame(bytes) => {
+                let part = cut(part, bytes.len());
+                if part.len() >= HAND_OVER_FROM {
+                    std::mem::take(bytes).slice(part)
+                } else {
+                    copy(&bytes[part])
+                }
+            }
         }
     }
+}
+
+/// What of a part lies before this end.
+fn cut(part: Range<usize>, end: usize) -> Range<usize> {
+    let end = part.end.min(end);
+    part.start.min(end)..end
 }
 
 /// Lends a payload that came uncompressed.
 impl<'m> From<&'m mut Bytes> for PayloadBuf<'m> {
     fn from(bytes: &'m mut Bytes) -> Self {
-        Self(Lent::Frame(bytes))
+        Self(Lent::Borrowed(Borrowed::Frame(bytes)))
     }
 }
 
 /// Lends a buffer that holds exactly one payload.
 impl<'m> From<&'m mut Vec<u8>> for PayloadBuf<'m> {
     fn from(buffer: &'m mut Vec<u8>) -> Self {
-        let range = 0..buffer.len();
-        Self::inflated(buffer, range, true)
+        let span = Span::from(0..buffer.len());
+        Self::inflated(buffer, span, true)
     }
 }
 
@@ -222,7 +243,8 @@ mod tests {
     #[test]
     fn a_buffer_with_more_payloads_in_it_is_not_handed_over() {
         let mut buffer = vec![b'x'; 200_000];
-        let part = PayloadBuf::inflated(&mut buffer, 0..150_000, false).into_bytes(0..150_000);
+        let part =
+            PayloadBuf::inflated(&mut buffer, (0..150_000).into(), false).into_bytes(0..150_000);
         assert_eq!(part.len(), 150_000);
         assert_eq!(buffer.len(), 200_000);
     }

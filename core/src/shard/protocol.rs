@@ -415,6 +415,7 @@ impl ProtocolMachine {
         Some(since.as_secs())
     }
 
+    #[inline]
     pub(crate) fn phase(&self) -> Phase {
         match &self.state {
             State::Idle => Phase::Idle,
@@ -434,10 +435,12 @@ impl ProtocolMachine {
     }
 
     /// Whether frames of this connection are still looked at.
+    #[inline]
     pub(crate) fn listens_to(&self, conn: ConnId) -> bool {
         matches!(&self.state, State::Open(link) if link.conn == conn)
     }
 
+    #[inline]
     pub(crate) fn wait(&self) -> Wait {
         match &self.state {
             State::Stopped => Wait::Stopped,

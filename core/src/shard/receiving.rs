@@ -40,7 +40,7 @@ struct Hello {
 
 impl ProtocolMachine {
     /// One payload of the open connection. If all that it leads to is that it is delivered, as what.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn payload(&mut self, payload: &[u8]) -> Option<(EventId, DispatchHeader)> {
         match self.usual_dispatch(payload) {
             Usually::Deliver(id, header) => return Some((id, header)),
@@ -50,6 +50,7 @@ impl ProtocolMachine {
         None
     }
 
+    #[cold]
     fn any_payload(&mut self, payload: &[u8]) {
         let State::Open(link) = &self.state else {
             return;
@@ -75,7 +76,7 @@ impl ProtocolMachine {
 
     /// The way of nearly all payloads, in which nothing is looked at but what has to be: the next dispatch
     /// of a session that is up and whose guilds are there.
-    #[inline]
+    #[inline(always)]
     fn usual_dispatch(&mut self, payload: &[u8]) -> Usually {
         let State::Open(link) = &mut self.state else {
             return Usually::Not;
@@ -86,7 +87,7 @@ impl ProtocolMachine {
         let Some(usual) = Usual::scan(payload) else {
             return Usually::Not;
         };
-        let name = payload.get(usual.name.clone()).unwrap_or_default();
+        let name = usual.name.of(payload);
         let next = session.received.saturating_add(1);
         if usual.op != 0
             || usual.seq != Some(next)

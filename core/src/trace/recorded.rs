@@ -8,7 +8,7 @@ use super::lines::Header;
 use super::tape::{self, FleetTape, ShardTape, TraceSink};
 use crate::{
     Action, ConnId, Dispatch, FleetAction, FleetConfig, FleetInput, FleetMachine, Frame, Input,
-    Misuse, ShardMachine, ShardStart, Wait,
+    Misuse, ShardMachine, ShardStart,
 };
 
 /// A [`FleetMachine`] and, perhaps, the tape that it is recorded on.
@@ -124,7 +124,7 @@ impl RecordedShard {
     ///
     /// # Errors
     /// [`Misuse`] as there.
-    #[inline]
+    #[inline(always)]
     pub fn receive(
         &mut self,
         now: Instant,
@@ -140,11 +140,13 @@ impl RecordedShard {
 
     /// See [`ShardMachine::settle`]. While it is recorded, the end of a drain is to be polled.
     #[inline]
-    pub fn settle(&mut self) -> Option<Wait> {
-        if self.tape.is_some() {
-            return None;
-        }
-        self.machine.settle()
+    pub fn settle(&mut self) -> bool {
+        self.tape.is_none() && self.machine.settle()
+    }
+
+    /// See [`ShardMachine::keep_large`].
+    pub fn keep_large(&mut self, keep: bool) {
+        self.machine.keep_large(keep);
     }
 
     /// See [`ShardMachine::rest`].
@@ -169,6 +171,7 @@ impl RecordedShard {
 impl Deref for RecordedShard {
     type Target = ShardMachine;
 
+    #[inline]
     fn deref(&self) -> &ShardMachine {
         &self.machine
     }

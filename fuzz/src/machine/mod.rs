@@ -407,8 +407,8 @@ impl Play {
                 assert_eq!(text, twin, "{same}");
             } else {
                 let twin = match self.twin.settle() {
-                    Some(wait) => Action::Wait(wait),
-                    None => self.twin.poll(),
+                    true => Action::Wait(self.twin.wait()),
+                    false => self.twin.poll(),
                 };
                 assert_eq!(text, self::text(&twin), "{same}");
                 assert_eq!(sent(&action), sent(&twin));

@@ -4,7 +4,7 @@ use std::task::{Context, Poll};
 
 use shardwright_core::EventId;
 
-use super::{Acknowledge, Mailboxes, Slot, State, wake};
+use super::{Acknowledge, Item, Mailboxes, Slot, State, wake};
 
 /// Why an acknowledgement was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -61,7 +61,7 @@ impl Mailboxes {
         let aside = mailbox.aside.get_or_insert_default();
         aside.take_from(&mut mailbox.items, mailbox.lost);
         *bytes -= mailbox.bytes;
-        mailbox.bytes = mailbox.items.iter().map(|item| item.size).sum();
+        mailbox.bytes = mailbox.items.iter().map(Item::size).sum();
         *bytes += mailbox.bytes;
         if mailbox.items.is_empty() {
             turns.retain(|&turn| turn != slot.0);

@@ -31,7 +31,7 @@ impl Aside {
     }
 
     pub(super) fn put(&mut self, item: Item) {
-        self.bytes += item.size;
+        self.bytes += item.size();
         self.items.push_back(item);
     }
 

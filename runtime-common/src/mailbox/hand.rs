@@ -69,8 +69,9 @@ impl Hand {
         }
         let was_empty = mailbox.items.is_empty();
         for item in self.items.drain(..).rev() {
-            mailbox.bytes += item.size;
-            state.bytes += item.size;
+            let size = item.size();
+            mailbox.bytes += size;
+            state.bytes += size;
             mailbox.items.push_front(item);
         }
         if was_empty && !mailbox.items.is_empty() {
@@ -158,15 +159,22 @@ impl Mailboxes {
         let before = state.bot.front().map(|&(_, before)| before);
         let mailbox = state.boxes.get_mut(turn)?.as_mut()?;
         let first = mailbox.items.pop_front()?;
-        let mut bytes = first.size;
-        let may_come = |item: &Item| before.is_none_or(|before| item.number < before);
-        while hand.items.len() + 1 < most
-            && bytes < BYTES
-            && mailbox.items.front().is_some_and(may_come)
-            && let Some(item) = mailbox.items.pop_front()
-        {
-            bytes += item.size;
-            hand.items.push_back(item);
+        let mut bytes = first.size();
+        let rest = mailbox.items.len();
+        if (1..most).contains(&rest) && mailbox.bytes < BYTES && before.is_none() {
+            // All that there is: nothing is moved.
+            bytes = mailbox.bytes;
+            std::mem::swap(&mut hand.items, &mut mailbox.items);
+        } else {
+            let may_come = |item: &Item| before.is_none_or(|before| item.number < before);
+            while hand.items.len() + 1 < most
+                && bytes < BYTES
+                && mailbox.items.front().is_some_and(may_come)
+                && let Some(item) = mailbox.items.pop_front()
+            {
+                bytes += item.size();
+                hand.items.push_back(item);
+            }
         }
         mailbox.bytes -= bytes;
         state.bytes -= bytes;

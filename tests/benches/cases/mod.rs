@@ -96,7 +96,7 @@ impl Session {
             std::hint::black_box(event.data());
             events += 1;
         }
-        if self.machine.settle().is_none() {
+        if !self.machine.settle() {
             events += self.drain();
         }
         events

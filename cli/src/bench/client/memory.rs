@@ -132,6 +132,10 @@ async fn turns(mut turn: impl FnMut(&mut Context<'_>) -> Turn<()>) {
         loop {
             match turn(cx) {
                 Turn::Done(()) => return Poll::Ready(()),
+                Turn::Again => {
+                    let again = pin!(tokio::task::yield_now()).poll(cx);
+                    return again;
+                }
                 Turn::Wait(None) => return Poll::Pending,
                 Turn::Wait(Some(at)) => timer.as_mut().reset(at.into()),
             }
