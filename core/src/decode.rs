@@ -105,7 +105,7 @@ enum Codec {
     ZlibStream(Box<ZlibStream>),
     #[cfg(feature = "zstd")]
     ZstdStream(ZstdStream),
-    Payload(Decompress),
+    Payload(Box<Decompress>),
 }
 
 /// Where the current payload is.
@@ -410,7 +410,7 @@ impl Codec {
             DecoderMode::ZlibStream => Some(Self::ZlibStream(Box::new(ZlibStream::new()))),
             #[cfg(feature = "zstd")]
             DecoderMode::ZstdStream => Some(Self::ZstdStream(ZstdStream::new())),
-            DecoderMode::Payload => Some(Self::Payload(Decompress::new(true))),
+            DecoderMode::Payload => Some(Self::Payload(Box::new(Decompress::new(true)))),
         }
     }
 

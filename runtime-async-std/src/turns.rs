@@ -31,9 +31,12 @@ pub(crate) trait Runtime: Clone + Send + 'static {
 }
 
 /// Gives turns until one says that it is over.
-pub(crate) async fn turns<R: Runtime, T>(mut turn: impl FnMut(&mut Context<'_>) -> Turn<T>) -> T {
+// No async function, which has room for what it is given twice.
+pub(crate) fn turns<R: Runtime, T>(
+    mut turn: impl FnMut(&mut Context<'_>) -> Turn<T>,
+) -> impl Future<Output = T> {
     let mut timer: Option<(Instant, Waiting<()>)> = None;
-    poll_fn(|cx| {
+    poll_fn(move |cx| {
         loop {
             let at = match turn(cx) {
                 Turn::Done(result) => return Poll::Ready(result),
@@ -52,7 +55,6 @@ pub(crate) async fn turns<R: Runtime, T>(mut turn: impl FnMut(&mut Context<'_>) 
             timer = None;
         }
     })
-    .await
 }
 
 /// Runs a bot that is prepared.

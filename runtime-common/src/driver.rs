@@ -26,6 +26,10 @@ const READ_ON: Duration = Duration::from_secs(1);
 /// bytes: so that what a thousand shards say when they start is not in memory all at once.
 const LARGEST_MEAN: usize = 1024;
 
+/// And if the events that wait for the consumer are larger than this in all, in bytes, unless messages come all
+/// the time.
+const MOST_BROUGHT: usize = 16 * 1024;
+
 /// What of one record of TLS is taken at least before its rest waits for the next turn, in bytes of events.
 const MOST_OF_A_RECORD: usize = 64 * 1024;
 
@@ -143,7 +147,7 @@ impl<S: Socket> Driver<S> {
             let reads = self.seat.wants_to_read();
             if taken == 0
                 && reads
-                && self.wire.line.is_some()
+                && self.wire.is_greeted()
                 && !self.rush.may_read(self.seat.now(), cx)
             {
                 return self.wait();
@@ -176,19 +180,25 @@ impl<S: Socket> Driver<S> {
                 Poll::Pending => match self.wire.poll_else(cx) {
                     Poll::Ready(input) => self.seat.handle(input, &mut self.wire),
                     Poll::Pending => {
-                        self.rest(taken > 0);
+                        self.rest(taken);
                         return self.wait();
                     }
                 },
             }
             taken += 1;
+            let most_bytes = self.most * LARGEST_MEAN;
+            let most_brought = match self.keeping.keeps() {
+                true => most_bytes,
+                false => MOST_BROUGHT,
+            };
             let enough = taken >= self.most
-                || bytes.max(self.seat.brought()) >= self.most * LARGEST_MEAN
+                || bytes >= most_bytes
+                || self.seat.brought() >= most_brought
                 || self.seat.is_in_a_crowd();
             // A record of TLS is taken to its end as a rule: it takes the more room while it waits.
             let goes_on = self.wire.holds() && self.seat.brought() < MOST_OF_A_RECORD;
             if enough && !goes_on {
-                self.keeping.turn(true, self.seat.now());
+                self.keeping.turn(taken, self.seat.now());
                 return Turn::Again;
             }
         }
@@ -197,9 +207,9 @@ impl<S: Socket> Driver<S> {
 
 impl<S: Socket> Driver<S> {
     /// Nothing more has come: most shards are at rest most of the time, and hold no buffers then.
-    fn rest(&mut self, had_messages: bool) {
+    fn rest(&mut self, messages: usize) {
         self.rush.rest();
-        self.keeping.turn(had_messages, self.seat.now());
+        self.keeping.turn(messages, self.seat.now());
         if self.keeping.keeps() {
             return;
         }
@@ -255,6 +265,7 @@ struct Line<S> {
     socket: S,
     outgoing: VecDeque<Outgoing>,
     unflushed: bool,
+    is_greeted: bool,
     /// The last large message. The library reads into one buffer for as long as nobody else has a part of it,
     /// and would keep one of READY's size for ever; so part of it is kept until another has begun.
     large: Option<Bytes>,
@@ -317,6 +328,12 @@ impl<S: Socket> Connection<S> {
         }
     }
 
+    /// The first message of the open connection, Hello as a rule, has come. It is not held back while others read
+    /// much, so that what a connection needs for good is allocated before what they need for a moment.
+    fn is_greeted(&self) -> bool {
+        self.line.as_ref().is_some_and(|line| line.is_greeted)
+    }
+
     fn holds(&self) -> bool {
         self.line.as_ref().is_some_and(|line| line.socket.holds())
     }
@@ -325,6 +342,7 @@ impl<S: Socket> Connection<S> {
     #[inline]
     fn saw(&mut self, message: &Bytes) -> Option<ConnId> {
         let line = self.line.as_mut()?;
+        line.is_greeted = true;
         if message.len() >= LARGE {
             line.large = Some(message.clone());
         } else if line.large.is_some() {
@@ -368,6 +386,7 @@ impl<S> Line<S> {
             socket,
             outgoing: VecDeque::new(),
             unflushed: false,
+            is_greeted: false,
             large: None,
             broken: None,
         }

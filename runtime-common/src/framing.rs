@@ -25,8 +25,8 @@ pub enum Incoming {
 /// The messages of one connection, apart from its stream.
 #[derive(Debug)]
 pub struct Framing {
-    /// `None` at rest.
-    context: Option<WebSocketContext>,
+    /// `None` at rest, as most are most of the time.
+    context: Option<Box<WebSocketContext>>,
     config: WebSocketConfig,
     /// What was read with the upgrade's answer, and how much of it has been given.
     early: (Vec<u8>, usize),
@@ -86,10 +86,9 @@ impl Framing {
     /// What comes next that is no matter of the library's alone.
     #[inline]
     pub fn read<S: Read + Write>(&mut self, stream: &mut S) -> Poll<Incoming> {
-        let config = self.config;
-        let new = || WebSocketContext::new(Role::Client, Some(config));
         // Never with what was read early: the library would take its length for that of its buffer.
-        let context = self.context.get_or_insert_with(new);
+        let config = self.config;
+        let context = self.context.get_or_insert_with(|| context(config));
         loop {
             let mut counted = Counted {
                 stream,
@@ -121,12 +120,6 @@ impl Framing {
         }
     }
 
-    fn context(&mut self) -> &mut WebSocketContext {
-        let config = self.config;
-        let new = || WebSocketContext::new(Role::Client, Some(config));
-        self.context.get_or_insert_with(new)
-    }
-
     /// Takes a message.
     ///
     /// # Errors
@@ -136,7 +129,9 @@ impl Framing {
         stream: &mut S,
         message: Message,
     ) -> Result<(), Error> {
-        match self.context().write(stream, message) {
+        let config = self.config;
+        let context = self.context.get_or_insert_with(|| context(config));
+        match context.write(stream, message) {
             // It is in the library's buffer.
             Err(error) if would_block(&error) => Ok(()),
             other => other,
@@ -163,15 +158,19 @@ impl Framing {
     /// lives, and one that was grown by a message of some size with it; but between two messages all that
     /// there is to know is that the connection is open.
     pub fn rest<S: Read + Write>(&mut self, stream: &mut S) {
-        let is_open = |context: &WebSocketContext| context.can_write();
         if self.inside == 0
-            && self.context.as_ref().is_some_and(is_open)
+            && self.context.as_ref().is_some_and(|context| context.can_write())
             // An answer to a ping may still be to be sent.
             && matches!(self.flush(stream), Poll::Ready(Ok(())))
         {
             self.context = None;
         }
     }
+}
+
+#[cold]
+fn context(config: WebSocketConfig) -> Box<WebSocketContext> {
+    Box::new(WebSocketContext::new(Role::Client, Some(config)))
 }
 
 /// The least that a message from a server takes. A fragmented one takes more.

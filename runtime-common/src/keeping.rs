@@ -11,6 +11,9 @@ use crate::permit::Permit;
 
 /// Turns with messages that are less than this apart are what such a shard has.
 const OFTEN: Duration = Duration::from_millis(100);
+/// After so many messages in such turns it is one: a session that begins brings fewer, and a thousand may begin at
+/// once.
+const MANY: usize = 256;
 /// How often is looked whether it still is one.
 const LOOK: Duration = Duration::from_secs(1);
 /// So many shards of a process keep theirs.
@@ -23,6 +26,8 @@ static KEEPING_NOW: AtomicUsize = AtomicUsize::new(0);
 pub(crate) struct Keeping {
     /// The last turn with messages.
     last: Option<Instant>,
+    /// How many have come, with no long pause in between.
+    messages: usize,
     /// And when to look again.
     permit: Option<(Permit, Instant)>,
     permits: &'static AtomicUsize,
@@ -38,23 +43,26 @@ impl Keeping {
     fn among(permits: &'static AtomicUsize) -> Self {
         Self {
             last: None,
+            messages: 0,
             permit: None,
             permits,
         }
     }
 
-    /// A turn is over.
-    pub(crate) fn turn(&mut self, had_messages: bool, now: Instant) {
+    /// A turn is over that has brought so many messages.
+    pub(crate) fn turn(&mut self, messages: usize, now: Instant) {
         let last = self.last;
-        if had_messages {
-            self.last = Some(now);
-        }
         let is_often = last.is_some_and(|last| now.saturating_duration_since(last) < OFTEN);
+        if messages > 0 {
+            self.last = Some(now);
+            let before = if is_often { self.messages } else { 0 };
+            self.messages = before.saturating_add(messages);
+        }
         match &mut self.permit {
             Some((_, look_at)) if *look_at > now => {}
             Some((_, look_at)) if is_often => *look_at = now + LOOK,
             Some(_) => self.permit = None,
-            None if is_often && had_messages => {
+            None if is_often && messages > 0 && self.messages >= MANY => {
                 let permit = Permit::take(self.permits, MOST);
                 self.permit = permit.map(|permit| (permit, now + LOOK));
             }
@@ -85,21 +93,24 @@ mod tests {
         let ms = |ms| start + Duration::from_millis(ms);
         let mut rare = Keeping::among(&PERMITS);
         for at in [0, 100, 5000, 5200] {
-            rare.turn(true, ms(at));
+            rare.turn(MANY, ms(at));
             assert!(!rare.keeps() && rare.wake_at().is_none(), "{at}");
         }
         let mut busy = Keeping::among(&PERMITS);
-        busy.turn(true, ms(0));
-        assert!(!busy.keeps());
+        busy.turn(MANY - 3, ms(0));
+        for at in [10, 20] {
+            busy.turn(1, ms(at));
+            assert!(!busy.keeps(), "{at}");
+        }
         for at in (50..=2050).step_by(50) {
-            busy.turn(true, ms(at));
+            busy.turn(1, ms(at));
             assert!(busy.keeps(), "{at}");
         }
         // Turns of other kinds change nothing.
-        busy.turn(false, ms(2060));
+        busy.turn(0, ms(2060));
         assert_eq!(busy.wake_at(), Some(ms(3050)));
         assert_eq!(PERMITS.load(Ordering::Relaxed), 1);
-        busy.turn(false, ms(3050));
+        busy.turn(0, ms(3050));
         assert!(!busy.keeps());
         assert_eq!(PERMITS.load(Ordering::Relaxed), 0);
     }
@@ -111,8 +122,8 @@ mod tests {
         let all: Vec<_> = (0..2 * MOST)
             .map(|_| {
                 let mut one = Keeping::among(&PERMITS);
-                one.turn(true, now);
-                one.turn(true, now);
+                one.turn(MANY, now);
+                one.turn(1, now);
                 one
             })
             .collect();

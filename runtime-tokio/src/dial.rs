@@ -151,29 +151,33 @@ fn read(
     read.map_ok(|()| into.filled().len())
 }
 
-pub(crate) async fn dial(target: Target) -> Result<StreamSocket<Upgraded>, TransportFault> {
-    let tcp = connect(&target).await;
+/// Opens a websocket. Each step has memory of its own while it lasts: a thousand shards dial at once, and what a
+/// dial leaves behind is what their windows have to fit around.
+pub(crate) async fn dial(target: Box<Target>) -> Result<StreamSocket<Upgraded>, TransportFault> {
+    let tcp = Box::pin(connect(&target)).await;
     let mut tcp = tcp.map_err(|why| target.unreached(why))?;
     // Frames are small and complete; waiting to fill packets only delays beats.
     let _ = tcp.set_nodelay(true);
+    let target = *target;
     if let Some(dialogue) = target.tunnel {
-        tunnel(&mut tcp, dialogue).await?;
+        Box::pin(tunnel(&mut tcp, dialogue)).await?;
     }
     let tcp = Line(Bursts::new(tcp));
     let stream: Box<dyn Io> = match target.tls {
         Some((config, name)) => {
-            let tls = TlsConnector::from(config).connect(name, tcp).await;
+            let tls = Box::pin(TlsConnector::from(config).connect(name, tcp)).await;
             Box::new(tls.map_err(|error| io_fault(&error))?)
         }
         None => Box::new(tcp),
     };
     let answer = UpgradeReader::default();
     let upgrading = Upgrading { stream, answer };
-    client_async_with_config(target.request, upgrading, Some(target.config))
+    let (request, config) = (target.request, target.config);
+    Box::pin(client_async_with_config(request, upgrading, Some(config)))
         .await
         .map(|(socket, _)| {
             let Upgrading { stream, answer } = socket.into_inner();
-            StreamSocket::new(Upgraded(stream), answer.rest(), target.config)
+            StreamSocket::new(Upgraded(stream), answer.rest(), config)
         })
         .map_err(|error| fault(&error))
 }

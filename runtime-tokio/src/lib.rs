@@ -73,7 +73,7 @@ async fn run((mut owner, connecting): (Owner, Connecting)) -> Result<(Bot, Event
     };
     tokio::spawn(turns(move |cx| {
         owner.turn(cx, |seat| {
-            let mut driver = Driver::new(seat, most, |target| Box::pin(dial(target)));
+            let mut driver = Driver::new(seat, most, |target| Box::pin(dial(Box::new(target))));
             tokio::spawn(turns(move |cx| driver.turn(cx)));
         })
     }));

@@ -7,7 +7,7 @@ use super::error::{DecodeError, TooLarge};
 const KEEP: usize = 16 * 1024;
 /// Up to here, if memory shall be kept: what is new to the process costs more than what is inflated into it.
 const KEEP_LARGE: usize = 1024 * 1024;
-const FIRST_GROWTH: usize = 8192;
+const FIRST_GROWTH: usize = 2048;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Buffer {
