@@ -16,7 +16,7 @@ use std::ops::Range;
 
 use serde::de::IgnoredAny;
 
-use crate::span::Span;
+use crate::span::{self, Span};
 
 /// A longer event name is refused.
 const NAME_LIMIT: usize = 256;
@@ -106,6 +106,9 @@ impl Usual {
     #[inline]
     pub(crate) fn scan(payload: &[u8]) -> Option<Self> {
         const NAME_AT: usize = br#"{"t":""#.len();
+        if payload.len() > span::LONGEST {
+            return None;
+        }
         let (mut rest, name) = match payload.strip_prefix(br#"{"t":""#) {
             Some(rest) => {
                 let len = plain(rest);

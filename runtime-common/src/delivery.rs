@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use shardwright_core::{Dispatch, Event, EventId, ShardId};
 
 use crate::bodies::Bodies;
-use crate::mailbox::{Batch, Room, size_of};
+use crate::mailbox::{Batch, Room};
 use crate::{Mailboxes, Slot};
 
 type Handler = Box<dyn FnMut(Event<'_>) + Send>;
@@ -150,11 +150,10 @@ impl Delivery {
 
     #[inline]
     fn bring(&mut self, event: Event<'static>) -> bool {
-        let size = size_of(&event);
+        let size = self.brought.push(event);
         self.bytes += size;
         self.room.events = self.room.events.saturating_sub(1);
         self.room.bytes = self.room.bytes.saturating_sub(size);
-        self.brought.push(event, size);
         let wait = self.room.events > 0 && self.room.bytes > 0 && self.brought.len() < MOST_BROUGHT;
         !wait && self.hand_over()
     }
@@ -178,7 +177,7 @@ impl Delivery {
 
     /// Puts what was brought into the mailbox. True if reading shall pause.
     pub(crate) fn hand_over(&mut self) -> bool {
-        if self.brought.len() == 0 {
+        if self.brought.is_empty() {
             return false;
         }
         self.unannounced = true;

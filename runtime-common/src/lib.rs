@@ -49,7 +49,7 @@ pub use events::Events;
 pub use framing::{Framing, Incoming, write_bytes};
 pub use gate::IdentifyGate;
 pub use http::{fetch, fetch_on_thread};
-pub use mailbox::{Acknowledge, AcknowledgeError, Mailboxes, Overflow, Slot};
+pub use mailbox::{Acknowledge, AcknowledgeError, Batch, Mailboxes, Overflow, Room, Slot};
 pub use options::{ConnectError, Options};
 pub use owner::{Owner, Turn};
 pub use seat::{Seat, Wire};

@@ -16,11 +16,13 @@ use crate::swap::{Muted, Swap, Verdict};
 
 mod acks;
 mod aside;
+mod batch;
 mod hand;
 mod in_place;
 mod layouts;
 
 pub use acks::AcknowledgeError;
+pub use batch::{Batch, Room};
 
 use aside::Aside;
 use hand::Hand;
@@ -57,37 +59,6 @@ impl Item {
     #[inline]
     fn size(&self) -> usize {
         size_of(&self.event)
-    }
-}
-
-/// Events of one shard on their way into its mailbox, all of which go in at once.
-#[derive(Default)]
-pub(crate) struct Batch {
-    items: VecDeque<Item>,
-    bytes: usize,
-    /// Not all of them are dispatches.
-    is_mixed: bool,
-}
-
-impl Batch {
-    #[inline]
-    pub(crate) fn push(&mut self, event: Event<'static>, size: usize) {
-        self.bytes += size;
-        self.is_mixed |= !matches!(event, Event::Dispatch(_));
-        // Its number is given in the mailbox.
-        self.items.push_back(Item { event, number: 0 });
-    }
-
-    #[inline]
-    pub(crate) fn len(&self) -> usize {
-        self.items.len()
-    }
-
-    /// Gives memory back that nothing is in.
-    pub(crate) fn rest(&mut self) {
-        if self.items.is_empty() {
-            self.items = VecDeque::new();
-        }
     }
 }
 
@@ -201,15 +172,6 @@ impl std::fmt::Debug for Mailboxes {
 #[derive(Clone, Copy, Debug)]
 pub struct Slot(usize);
 
-/// What a mailbox still has room for.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Room {
-    pub(crate) events: usize,
-    pub(crate) bytes: usize,
-    /// Reading shall pause.
-    pub(crate) pause: bool,
-}
-
 /// So many shards with something in their mailboxes are a crowd: each that is given another turn before the
 /// consumer makes what is in memory larger by a turn's events. Where all run on one thread, a thousand shards
 /// that start would otherwise fill their mailboxes before the first event is taken.
@@ -271,31 +233,9 @@ impl Mailboxes {
     /// The consumer is not woken: that is worth doing once for many events, by
     /// [`announce`](Self::announce).
     pub fn push(&self, slot: Slot, event: Event<'static>) -> bool {
-        self.put(&mut self.lock(), slot, event)
-    }
-
-    /// Puts events of a shard in, and says how much more there is room for.
-    pub(crate) fn push_all(&self, slot: Slot, batch: &mut Batch, keep: bool) -> Room {
         let mut state = self.lock();
-        let mut room = Room::default();
-        let is_plain =
-            !batch.is_mixed && self.overflow == Overflow::Pause && state.is_plain(slot.0);
-        if is_plain {
-            state.put_all(slot.0, batch);
-        } else {
-            for item in batch.items.drain(..) {
-                room.pause |= self.put(&mut state, slot, item.event);
-            }
-            (batch.bytes, batch.is_mixed) = (0, false);
-        }
-        room.pause |= self.see_if_full(&mut state, slot);
-        if let Some(mailbox) = state.at(slot.0) {
-            mailbox.keep = keep;
-            room.events = self.events.saturating_sub(mailbox.items.len());
-            room.bytes = self.bytes.saturating_sub(mailbox.bytes);
-        }
-        self.see_the_crowd(&state);
-        room
+        let pause = self.put(&mut state, slot, event);
+        pause | self.see_if_full(&mut state, slot)
     }
 
     fn put(&self, state: &mut State, slot: Slot, event: Event<'static>) -> bool {
@@ -360,15 +300,17 @@ impl Mailboxes {
 
     /// Whether a mailbox has had enough. True if reading shall pause.
     fn see_if_full(&self, state: &mut State, slot: Slot) -> bool {
-        let mut pause = false;
-        state.full |= state.bytes >= ALL_BYTES && self.overflow == Overflow::Pause;
-        let all_full = state.full;
-        if let Some(mailbox) = state.at(slot.0) {
-            mailbox.full |=
-                all_full || mailbox.items.len() >= self.events || mailbox.bytes >= self.bytes;
-            pause = mailbox.full && self.overflow == Overflow::Pause;
+        if self.overflow == Overflow::DropNewest {
+            return false;
         }
-        pause
+        state.full |= state.bytes >= ALL_BYTES;
+        let all_full = state.full;
+        let Some(mailbox) = state.at(slot.0) else {
+            return false;
+        };
+        mailbox.full |=
+            all_full || mailbox.items.len() >= self.events || mailbox.bytes >= self.bytes;
+        mailbox.full
     }
 
     #[inline]
@@ -516,27 +458,6 @@ impl State {
         mailbox.items.push_back(Item { event, number });
         self.pushed += 1;
         if first {
-            self.turns.push_back(index);
-        }
-    }
-
-    /// Puts all of a batch in, as it is.
-    fn put_all(&mut self, index: usize, batch: &mut Batch) {
-        let Some(Some(mailbox)) = self.boxes.get_mut(index) else {
-            return;
-        };
-        for item in &mut batch.items {
-            item.number = self.pushed;
-            self.pushed += 1;
-        }
-        let bytes = std::mem::take(&mut batch.bytes);
-        mailbox.bytes += bytes;
-        self.bytes += bytes;
-        if !mailbox.items.is_empty() {
-            return mailbox.items.append(&mut batch.items);
-        }
-        std::mem::swap(&mut mailbox.items, &mut batch.items);
-        if !mailbox.items.is_empty() && !mailbox.in_place {
             self.turns.push_back(index);
         }
     }

@@ -42,7 +42,7 @@ fn whoever_is_woken_may_ask_at_once() {
 }
 
 /// What an event is, to be compared.
-fn shown(event: &Event<'_>) -> String {
+pub(crate) fn shown(event: &Event<'_>) -> String {
     match event {
         Event::Dispatch(event) => format!("{:?}", event.id()),
         other => format!("{other:?}"),
@@ -50,7 +50,7 @@ fn shown(event: &Event<'_>) -> String {
 }
 
 /// A number below `below`, of a sequence that is the same each time.
-fn draw(state: &mut u64, below: u64) -> u64 {
+pub(crate) fn draw(state: &mut u64, below: u64) -> u64 {
     *state = state
         .wrapping_mul(6_364_136_223_846_793_005)
         .wrapping_add(1_442_695_040_888_963_407);

@@ -1,5 +1,6 @@
 //! The mailboxes: order, turns, limits, and what counts as handled.
 
+mod batches;
 mod ends;
 mod hand;
 mod handled;
