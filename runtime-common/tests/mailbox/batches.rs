@@ -57,7 +57,7 @@ fn a_batch_is_what_its_events_are_one_by_one() {
                 results.push(match op {
                     0..10 => {
                         let mut events: Vec<_> = stream.take(more as usize).collect();
-                        if more % 7 == 0 {
+                        if more.is_multiple_of(7) {
                             events.push(heartbeat());
                         }
                         if events.is_empty() {
