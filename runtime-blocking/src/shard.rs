@@ -40,8 +40,11 @@ pub(crate) fn run(seat: Seat, diallers: Diallers) -> io::Result<()> {
     loop {
         let until = match driver.turn(&mut Context::from_waker(&waker)) {
             Turn::Done(()) => return Ok(()),
-            // Nobody else waits on this thread, and a turn tries everything.
-            Turn::Again => continue,
+            // A turn tries everything; nothing has to be waited for.
+            Turn::Again => {
+                std::thread::yield_now();
+                continue;
+            }
             Turn::Wait(until) => until,
         };
         let timeout = until.map(|at| at.saturating_duration_since(Instant::now()));

@@ -84,7 +84,7 @@ pub struct Driver<S> {
 impl<S: Socket> Driver<S> {
     /// A driver that has not started. In one turn it takes at most so many messages, so that no flood keeps
     /// a runtime's thread from other shards, and then wakes the consumer. Where that runs on the same
-    /// thread, few at a time are best: they are still in the processor's cache. Where it runs on another,
+    /// thread, it should be no more than fits into the processor's cache. Where it runs on another,
     /// each wake-up costs as much as an event, and many are best.
     pub fn new(
         seat: Seat,
@@ -150,7 +150,13 @@ impl<S: Socket> Driver<S> {
                 && self.wire.is_greeted()
                 && !self.rush.may_read(self.seat.now(), cx)
             {
-                return self.wait();
+                // All else goes on: a time that is past would be waited for again and again.
+                self.keeping.turn(0, 0, self.seat.now());
+                match self.wire.poll_else(cx) {
+                    Poll::Ready(input) => self.seat.handle(input, &mut self.wire),
+                    Poll::Pending => return self.wait(),
+                }
+                continue;
             }
             let incoming = match &mut self.wire.line {
                 Some(line) if reads && line.may_read() => line.socket.poll_read(cx),
@@ -164,13 +170,14 @@ impl<S: Socket> Driver<S> {
                     }
                 }
                 Poll::Ready(Incoming::Closed(code)) => {
-                    if let Some(Line { conn, .. }) = self.wire.line.take() {
+                    if let Some(conn) = self.wire.line.take().map(|line| line.conn) {
                         let input = Input::Closed { conn, code };
                         self.seat.handle(input, &mut self.wire);
                     }
                 }
                 Poll::Ready(Incoming::Failed(why)) => {
-                    if let Some(Line { conn, broken, .. }) = self.wire.line.take() {
+                    let line = self.wire.line.take();
+                    if let Some((conn, broken)) = line.map(|line| (line.conn, line.broken)) {
                         // What a write has failed of was first.
                         let why = broken.map_or(why, |(why, _)| why);
                         let input = Input::Failed { conn, why };
@@ -180,7 +187,7 @@ impl<S: Socket> Driver<S> {
                 Poll::Pending => match self.wire.poll_else(cx) {
                     Poll::Ready(input) => self.seat.handle(input, &mut self.wire),
                     Poll::Pending => {
-                        self.rest(taken);
+                        self.rest(taken, bytes);
                         return self.wait();
                     }
                 },
@@ -196,9 +203,9 @@ impl<S: Socket> Driver<S> {
                 || self.seat.brought() >= most_brought
                 || self.seat.is_in_a_crowd();
             // A record of TLS is taken to its end as a rule: it takes the more room while it waits.
-            let goes_on = self.wire.holds() && self.seat.brought() < MOST_OF_A_RECORD;
-            if enough && !goes_on {
-                self.keeping.turn(taken, self.seat.now());
+            let goes_on = || self.seat.brought() < MOST_OF_A_RECORD && self.wire.holds();
+            if enough && !goes_on() {
+                self.keeping.turn(taken, bytes, self.seat.now());
                 return Turn::Again;
             }
         }
@@ -207,9 +214,9 @@ impl<S: Socket> Driver<S> {
 
 impl<S: Socket> Driver<S> {
     /// Nothing more has come: most shards are at rest most of the time, and hold no buffers then.
-    fn rest(&mut self, messages: usize) {
+    fn rest(&mut self, messages: usize, bytes: usize) {
         self.rush.rest();
-        self.keeping.turn(messages, self.seat.now());
+        self.keeping.turn(messages, bytes, self.seat.now());
         if self.keeping.keeps() {
             return;
         }

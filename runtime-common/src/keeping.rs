@@ -11,9 +11,11 @@ use crate::permit::Permit;
 
 /// Turns with messages that are less than this apart are what such a shard has.
 const OFTEN: Duration = Duration::from_millis(100);
-/// After so many messages in such turns it is one: a session that begins brings fewer, and a thousand may begin at
-/// once.
+/// After so many messages in such turns it is one.
 const MANY: usize = 256;
+/// Turns whose messages are larger than this on average, in bytes as they came, do not count: they are the guilds of a
+/// session that begins, as a rule, and a thousand may begin at once.
+const LARGE: usize = 2 * 1024;
 /// How often is looked whether it still is one.
 const LOOK: Duration = Duration::from_secs(1);
 /// So many shards of a process keep theirs.
@@ -49,14 +51,15 @@ impl Keeping {
         }
     }
 
-    /// A turn is over that has brought so many messages.
-    pub(crate) fn turn(&mut self, messages: usize, now: Instant) {
+    /// A turn is over that has brought so many messages, and so many bytes of them.
+    pub(crate) fn turn(&mut self, messages: usize, bytes: usize, now: Instant) {
         let last = self.last;
         let is_often = last.is_some_and(|last| now.saturating_duration_since(last) < OFTEN);
         if messages > 0 {
             self.last = Some(now);
             let before = if is_often { self.messages } else { 0 };
-            self.messages = before.saturating_add(messages);
+            let is_usual = bytes <= messages.saturating_mul(LARGE);
+            self.messages = before.saturating_add(if is_usual { messages } else { 0 });
         }
         match &mut self.permit {
             Some((_, look_at)) if *look_at > now => {}
@@ -93,24 +96,26 @@ mod tests {
         let ms = |ms| start + Duration::from_millis(ms);
         let mut rare = Keeping::among(&PERMITS);
         for at in [0, 100, 5000, 5200] {
-            rare.turn(MANY, ms(at));
+            rare.turn(MANY, 0, ms(at));
             assert!(!rare.keeps() && rare.wake_at().is_none(), "{at}");
         }
         let mut busy = Keeping::among(&PERMITS);
-        busy.turn(MANY - 3, ms(0));
+        busy.turn(MANY - 3, (MANY - 3) * LARGE, ms(0));
         for at in [10, 20] {
-            busy.turn(1, ms(at));
+            busy.turn(1, LARGE, ms(at));
             assert!(!busy.keeps(), "{at}");
         }
+        busy.turn(100, 100 * LARGE + 1, ms(25));
+        assert!(!busy.keeps(), "that is a session that begins");
         for at in (50..=2050).step_by(50) {
-            busy.turn(1, ms(at));
+            busy.turn(1, LARGE, ms(at));
             assert!(busy.keeps(), "{at}");
         }
         // Turns of other kinds change nothing.
-        busy.turn(0, ms(2060));
+        busy.turn(0, 0, ms(2060));
         assert_eq!(busy.wake_at(), Some(ms(3050)));
         assert_eq!(PERMITS.load(Ordering::Relaxed), 1);
-        busy.turn(0, ms(3050));
+        busy.turn(0, 0, ms(3050));
         assert!(!busy.keeps());
         assert_eq!(PERMITS.load(Ordering::Relaxed), 0);
     }
@@ -122,8 +127,8 @@ mod tests {
         let all: Vec<_> = (0..2 * MOST)
             .map(|_| {
                 let mut one = Keeping::among(&PERMITS);
-                one.turn(MANY, now);
-                one.turn(1, now);
+                one.turn(MANY, 0, now);
+                one.turn(1, 0, now);
                 one
             })
             .collect();

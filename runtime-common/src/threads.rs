@@ -47,7 +47,7 @@ pub fn turns<T>(mut turn: impl FnMut(&mut Context<'_>) -> Turn<T>) -> T {
     loop {
         match turn(&mut Context::from_waker(&waker)) {
             Turn::Done(result) => return result,
-            Turn::Again => {}
+            Turn::Again => thread::yield_now(),
             Turn::Wait(until) => sleep(until),
         }
     }

@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use shardwright_runtime::Turn;
+use tokio::runtime::{Handle, RuntimeFlavor};
 
 /// Gives turns until one says that it is over.
 #[expect(
@@ -18,13 +19,20 @@ pub(crate) fn turns<T>(
     async move {
         let mut set_to = Instant::now();
         let mut timer = pin!(tokio::time::sleep_until(set_to.into()));
+        let flavor = Handle::current().runtime_flavor();
+        let is_alone = matches!(flavor, RuntimeFlavor::CurrentThread);
         poll_fn(|cx| {
             loop {
                 let at = match turn(cx) {
                     Turn::Done(result) => return Poll::Ready(result),
-                    Turn::Again => {
-                        // To wake itself would be to go on before whoever runs in `block_on` gets a turn.
+                    // On one thread whoever wakes itself goes on before the future in `block_on` gets a turn.
+                    Turn::Again if is_alone => {
                         let _ = pin!(tokio::task::yield_now()).poll(cx);
+                        return Poll::Pending;
+                    }
+                    // On several another may be free, while who yields stays on its own.
+                    Turn::Again => {
+                        cx.waker().wake_by_ref();
                         return Poll::Pending;
                     }
                     Turn::Wait(None) => return Poll::Pending,

@@ -161,8 +161,9 @@ impl Mailboxes {
         let first = mailbox.items.pop_front()?;
         let mut bytes = first.size();
         let rest = mailbox.items.len();
-        if (1..most).contains(&rest) && mailbox.bytes < BYTES && before.is_none() {
-            // All that there is: nothing is moved.
+        let is_small = mailbox.items.capacity() <= 4 * A_ROUND;
+        if (1..most).contains(&rest) && is_small && mailbox.bytes < BYTES && before.is_none() {
+            // All that there is: nothing is moved. The room that many had would stay here for good.
             bytes = mailbox.bytes;
             std::mem::swap(&mut hand.items, &mut mailbox.items);
         } else {

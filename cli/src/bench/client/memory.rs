@@ -11,13 +11,14 @@ use std::time::Instant;
 
 use shardwright_runtime::{ByteStream, Driver, StreamSocket, Turn, prepare_shards};
 use shardwright_tokio::{Bot, Events};
+use tokio::runtime::{Handle, RuntimeFlavor};
 
 use super::Client;
 use crate::bench::BenchError;
 use crate::bench::prepared::{Play, Prepared};
 
 /// How many messages a shard takes in one turn: the same as on a socket of tokio's.
-const A_TURN: usize = 16;
+const A_TURN: usize = 128;
 const A_TURN_AMONG_THREADS: usize = 256;
 
 /// What all lines play; the events begin when all are up.
@@ -128,13 +129,19 @@ impl ByteStream for Line {
 /// Gives turns until one says that it is over.
 async fn turns(mut turn: impl FnMut(&mut Context<'_>) -> Turn<()>) {
     let mut timer = pin!(tokio::time::sleep_until(Instant::now().into()));
+    let flavor = Handle::current().runtime_flavor();
+    let is_alone = matches!(flavor, RuntimeFlavor::CurrentThread);
     poll_fn(|cx| {
         loop {
             match turn(cx) {
                 Turn::Done(()) => return Poll::Ready(()),
+                Turn::Again if is_alone => {
+                    let _ = pin!(tokio::task::yield_now()).poll(cx);
+                    return Poll::Pending;
+                }
                 Turn::Again => {
-                    let again = pin!(tokio::task::yield_now()).poll(cx);
-                    return again;
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
                 }
                 Turn::Wait(None) => return Poll::Pending,
                 Turn::Wait(Some(at)) => timer.as_mut().reset(at.into()),
