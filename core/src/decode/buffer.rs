@@ -151,14 +151,15 @@ mod tests {
 
     #[test]
     fn room_stops_one_byte_above_the_limit() {
+        const LIMIT: usize = FIRST_GROWTH + 808;
         let mut buffer = Buffer::default();
-        buffer.make_room(9000).unwrap();
+        buffer.make_room(LIMIT).unwrap();
         assert_eq!(buffer.bytes.capacity(), FIRST_GROWTH);
         buffer.bytes.resize(FIRST_GROWTH, 0);
-        buffer.make_room(9000).unwrap();
-        assert_eq!(buffer.bytes.capacity(), 9001);
-        buffer.bytes.resize(9001, 0);
-        assert!(buffer.make_room(9000).is_err());
-        assert!(buffer.check(9000).is_err());
+        buffer.make_room(LIMIT).unwrap();
+        assert_eq!(buffer.bytes.capacity(), LIMIT + 1);
+        buffer.bytes.resize(LIMIT + 1, 0);
+        assert!(buffer.make_room(LIMIT).is_err());
+        assert!(buffer.check(LIMIT).is_err());
     }
 }
