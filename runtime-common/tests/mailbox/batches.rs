@@ -115,7 +115,7 @@ fn a_batch_says_how_much_room_is_left() {
         for event in events.by_ref().take(count) {
             sizes += batch.push(event);
         }
-        assert_eq!(batch.len(), count);
+        assert_eq!((batch.len(), batch.is_empty()), (count, count == 0));
         let room = boxes.push_all(slot, &mut batch, false);
         let Room {
             events,
