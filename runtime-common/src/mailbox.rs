@@ -234,13 +234,13 @@ impl Mailboxes {
     /// [`announce`](Self::announce).
     pub fn push(&self, slot: Slot, event: Event<'static>) -> bool {
         let mut state = self.lock();
-        let pause = self.put(&mut state, slot, event);
-        pause | self.see_if_full(&mut state, slot)
+        self.put(&mut state, slot, event);
+        self.see_if_full(&mut state, slot)
     }
 
-    fn put(&self, state: &mut State, slot: Slot, event: Event<'static>) -> bool {
+    fn put(&self, state: &mut State, slot: Slot, event: Event<'static>) {
         if state.abandoned || state.ended {
-            return false;
+            return;
         }
         let State {
             boxes,
@@ -249,39 +249,39 @@ impl Mailboxes {
             ..
         } = state;
         let Some(Some(mailbox)) = boxes.get_mut(slot.0) else {
-            return false;
+            return;
         };
         let at_limit = mailbox.items.len() >= self.events || mailbox.bytes >= self.bytes;
         let size = size_of(&event);
         match &event {
             Event::Dispatch(dispatch) => {
                 if mailbox.silenced {
-                    return false;
+                    return;
                 }
                 if let Some(muted) = &mut mailbox.muted {
                     if muted.wants(dispatch, swap) {
                         muted.keep(event, size, self.bytes);
                     }
-                    return false;
+                    return;
                 }
                 if let Some(aside) = &mut mailbox.aside {
                     if aside.is_full(self.events, self.bytes) {
                         mailbox.full = self.overflow == Overflow::Pause;
                         if !mailbox.full {
                             aside.drop_one();
-                            return false;
+                            return;
                         }
                     }
                     let number = *pushed;
                     aside.put(Item { event, number });
-                    return mailbox.full;
+                    return;
                 }
                 if at_limit && self.overflow == Overflow::DropNewest {
                     mailbox.dropped += 1;
-                    return false;
+                    return;
                 }
                 if swap.judge(dispatch, mailbox.is_new) == Verdict::LeaveOut {
-                    return false;
+                    return;
                 }
             }
             Event::GuildsLoaded { .. } => {
@@ -291,11 +291,10 @@ impl Mailboxes {
             }
             Event::SessionLost { session, .. } => state.lose(slot.0, *session),
             // A measurement, of no interest once it is old; all else is kept.
-            Event::Heartbeat { .. } if at_limit => return false,
+            Event::Heartbeat { .. } if at_limit => return,
             _ => {}
         }
         state.put(slot.0, event, size);
-        self.see_if_full(state, slot)
     }
 
     /// Whether a mailbox has had enough. True if reading shall pause.

@@ -78,18 +78,20 @@ impl Mailboxes {
     /// The consumer is not woken, as by [`push`](Self::push).
     pub fn push_all(&self, slot: Slot, batch: &mut Batch, keep: bool) -> Room {
         let mut state = self.lock();
-        let mut room = Room::default();
         let is_plain =
             !batch.is_mixed && self.overflow == Overflow::Pause && state.is_plain(slot.0);
         if is_plain {
             state.put_all(slot.0, batch);
         } else {
             for item in batch.items.drain(..) {
-                room.pause |= self.put(&mut state, slot, item.event);
+                self.put(&mut state, slot, item.event);
             }
             (batch.bytes, batch.is_mixed) = (0, false);
         }
-        room.pause |= self.see_if_full(&mut state, slot);
+        let mut room = Room {
+            pause: self.see_if_full(&mut state, slot),
+            ..Room::default()
+        };
         if let Some(mailbox) = state.at(slot.0) {
             mailbox.keep = keep;
             room.events = self.events.saturating_sub(mailbox.items.len());
