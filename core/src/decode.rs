@@ -22,6 +22,7 @@
 mod buffer;
 mod error;
 mod frame;
+mod held;
 mod zlib;
 #[cfg(feature = "zstd")]
 mod zstd;
@@ -29,19 +30,19 @@ mod zstd;
 use std::collections::VecDeque;
 use std::fmt;
 
-use bytes::Bytes;
 use flate2::Decompress;
-use serde::de::IgnoredAny;
 
 use self::buffer::Buffer;
+use self::held::{Current, Found, Held};
 use self::zlib::ZlibStream;
 #[cfg(feature = "zstd")]
 use self::zstd::ZstdStream;
 
-use crate::span::{self, Span};
+use crate::span;
 
 pub use self::error::{DecodeError, TooLarge};
-pub use self::frame::{Frame, PayloadBuf};
+pub use self::frame::Frame;
+pub use self::held::PayloadBuf;
 
 /// The usual cap on a payload, compressed or not: 64 MiB. The READY of a shard with thousands of large
 /// guilds may reach 40 MB.
@@ -90,13 +91,7 @@ pub struct FrameDecoder {
     // The message to decode next, and those behind it: as a rule none.
     next: Option<Frame>,
     frames: VecDeque<Frame>,
-    // Inflated text: payloads that were found, then perhaps the start of one.
-    output: Buffer,
-    // How much of `output` belongs to payloads that were found.
-    found: usize,
-    // Payloads in `output` that come after the current one.
-    ready: VecDeque<Span>,
-    current: Current,
+    held: Held,
     poisoned: bool,
     empty_frames: u64,
 }
@@ -108,22 +103,6 @@ enum Codec {
     Payload(Box<Decompress>),
 }
 
-/// Where the current payload is.
-#[derive(Clone)]
-enum Current {
-    Nowhere,
-    Inflated(Span),
-    Frame(Bytes),
-}
-
-/// What a message has added to the output.
-enum Found {
-    Nothing,
-    One,
-    /// One or more, to be told apart by reading the text.
-    Some,
-}
-
 impl FrameDecoder {
     /// A decoder that takes payloads of at most `limit` bytes, and none of 4 GiB or more.
     pub fn new(mode: DecoderMode, limit: usize) -> Self {
@@ -133,10 +112,7 @@ impl FrameDecoder {
             codec: None,
             next: None,
             frames: VecDeque::new(),
-            output: Buffer::default(),
-            found: 0,
-            ready: VecDeque::new(),
-            current: Current::Nowhere,
+            held: Held::default(),
             poisoned: false,
             empty_frames: 0,
         }
@@ -151,9 +127,7 @@ impl FrameDecoder {
             codec: None,
             next: self.next.clone(),
             frames: self.frames.clone(),
-            output: self.output.clone(),
-            ready: self.ready.clone(),
-            current: self.current.clone(),
+            held: self.held.clone(),
             ..*self
         })
     }
@@ -196,12 +170,12 @@ impl FrameDecoder {
     /// Whether the buffer that a large payload needed, of up to 1 MiB, is kept after it: worth it while messages
     /// come all the time. It is not, at first.
     pub fn keep_large(&mut self, keep: bool) {
-        self.output.keep(keep);
+        self.held.output.keep(keep);
     }
 
     /// Gives memory back that nothing is in: worth it when no message has come for a while.
     pub fn rest(&mut self) {
-        self.output.rest();
+        self.held.output.rest();
         if let Some(Codec::ZlibStream(stream)) = &mut self.codec {
             stream.input.rest();
         }
@@ -214,12 +188,11 @@ impl FrameDecoder {
     /// If the messages can't be decoded, or are too large. All of it is over then, until
     /// [`reset`](Self::reset).
     pub fn advance(&mut self) -> Result<bool, DecodeError> {
-        self.current = Current::Nowhere;
-        if let Some(span) = self.ready.pop_front() {
-            self.current = Current::Inflated(span);
+        if let Some(span) = self.held.ready.pop_front() {
+            self.held.current = Current::Inflated(span);
             return Ok(true);
         }
-        self.release();
+        self.held.release();
         while let Some(frame) = self.pop() {
             if self.poisoned {
                 self.next = None;
@@ -240,12 +213,11 @@ impl FrameDecoder {
     /// [`push`](Self::push) and [`advance`](Self::advance) in one step.
     #[inline]
     pub(crate) fn take(&mut self, frame: Frame) -> Result<bool, DecodeError> {
-        if self.next.is_some() || !self.ready.is_empty() || self.poisoned || frame.is_empty() {
+        if self.next.is_some() || !self.held.ready.is_empty() || self.poisoned || frame.is_empty() {
             self.push(frame);
             return self.advance();
         }
-        self.current = Current::Nowhere;
-        self.release();
+        self.held.release();
         self.decode(frame)
     }
 
@@ -253,46 +225,25 @@ impl FrameDecoder {
     /// be called any more. False if there may be more.
     #[inline]
     pub(crate) fn finish(&mut self) -> bool {
-        if self.next.is_some() || !self.ready.is_empty() {
+        if self.next.is_some() || !self.held.ready.is_empty() {
             return false;
         }
-        self.current = Current::Nowhere;
-        self.release();
+        self.held.release();
         true
-    }
-
-    #[inline]
-    fn release(&mut self) {
-        if self.found > 0 {
-            self.output.release(self.found);
-            self.found = 0;
-        }
     }
 
     /// The current payload: empty before the first and after the last one, and once
     /// [`PayloadBuf::into_bytes`] took its buffer.
     #[inline]
     pub fn payload(&self) -> &[u8] {
-        match &self.current {
-            Current::Nowhere => &[],
-            Current::Inflated(span) => span.of(&self.output.bytes),
-            Current::Frame(bytes) => bytes,
-        }
+        self.held.payload()
     }
 
     /// Lends the current payload together with the buffer it lies in, so that a large one can be kept
     /// without a copy.
     #[inline]
     pub fn lend(&mut self) -> PayloadBuf<'_> {
-        let buffer = &mut self.output.bytes;
-        match &mut self.current {
-            Current::Nowhere => PayloadBuf::inflated(buffer, Span::default(), false),
-            Current::Inflated(span) => {
-                let may_take = self.ready.is_empty() && self.found == buffer.len();
-                PayloadBuf::inflated(buffer, *span, may_take)
-            }
-            Current::Frame(bytes) => PayloadBuf::from(bytes),
-        }
+        self.held.lend()
     }
 
     /// How many messages without any content came in since the decoder was made. They are skipped;
@@ -304,7 +255,7 @@ impl FrameDecoder {
     /// How many bytes of memory are held: buffers, messages not decoded yet and, from the first compressed
     /// message on, the compression context (of zlib's, an estimate).
     pub fn memory(&self) -> usize {
-        let current = match &self.current {
+        let current = match &self.held.current {
             Current::Frame(bytes) => bytes.len(),
             _ => 0,
         };
@@ -317,7 +268,7 @@ impl FrameDecoder {
         };
         let queued = self.next.iter().chain(&self.frames);
         let queued: usize = queued.map(Frame::len).sum();
-        self.output.bytes.capacity() + current + context + queued
+        self.held.output.bytes.capacity() + current + context + queued
     }
 
     #[inline]
@@ -339,8 +290,8 @@ impl FrameDecoder {
             if let Some(codec) = &mut self.codec
                 && !codec.is_bypassed_by(bytes)
             {
-                let found = codec.feed(bytes, &mut self.output, limit)?;
-                return self.found(found);
+                let found = codec.feed(bytes, &mut self.held.output, limit)?;
+                return self.held.found(found);
             }
         }
         let (Frame::Text(bytes) | Frame::Binary(bytes)) = frame;
@@ -350,52 +301,14 @@ impl FrameDecoder {
                 what: TooLarge::Payload,
             });
         }
-        self.current = Current::Frame(bytes);
+        self.held.current = Current::Frame(bytes);
         Ok(true)
-    }
-
-    fn found(&mut self, found: Found) -> Result<bool, DecodeError> {
-        match found {
-            Found::Nothing => return Ok(false),
-            Found::One => {
-                self.found = self.output.bytes.len();
-                self.current = Current::Inflated((0..self.found).into());
-                return Ok(true);
-            }
-            Found::Some => {}
-        }
-        // No value is built and no text is checked to be UTF-8 here: this only finds the ends.
-        let mut documents =
-            serde_json::Deserializer::from_slice(&self.output.bytes).into_iter::<IgnoredAny>();
-        self.found = loop {
-            let start = documents.byte_offset();
-            match documents.next() {
-                Some(Ok(IgnoredAny)) => {
-                    let span = start..documents.byte_offset();
-                    self.ready.push_back(span.into());
-                }
-                // The rest is the start of a payload.
-                Some(Err(error)) if error.is_eof() => break start,
-                Some(Err(_)) => return Err(DecodeError::NotJson),
-                None => break self.output.bytes.len(),
-            }
-        };
-        match self.ready.pop_front() {
-            Some(first) => {
-                self.current = Current::Inflated(first);
-                Ok(true)
-            }
-            None => Ok(false),
-        }
     }
 
     fn forget(&mut self) {
         self.next = None;
         self.frames.clear();
-        self.output.forget();
-        self.found = 0;
-        self.ready.clear();
-        self.current = Current::Nowhere;
+        self.held.forget();
         if let Some(Codec::ZlibStream(stream)) = &mut self.codec {
             stream.input.forget();
         }

@@ -103,7 +103,7 @@ pub(crate) struct Usual {
 
 impl Usual {
     /// The fast way. `None` says nothing about the payload but that it looks different.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn scan(payload: &[u8]) -> Option<Self> {
         const NAME_AT: usize = br#"{"t":""#.len();
         if payload.len() > span::LONGEST {
@@ -199,7 +199,7 @@ fn plain(text: &[u8]) -> usize {
 }
 
 /// Takes a number in plain digits off the front, if it is one that always fits.
-#[inline]
+#[inline(always)]
 fn digits(rest: &mut &[u8]) -> Option<u64> {
     let Some((word, _)) = rest.split_first_chunk() else {
         return digits_one_by_one(rest);

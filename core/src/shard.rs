@@ -175,19 +175,20 @@ impl ShardMachine {
     }
 
     /// [`handle`](Self::handle) of a message and the first [`poll`](Self::poll) after it in one step: what a driver does
-    /// most, at a third less. Returns the dispatch that the message brings, if that is the first thing that comes of it.
-    /// The drain goes on either way: [`settle`](Self::settle) or poll until it waits.
+    /// most, at a third less. If the first thing that comes of the message is a dispatch, `take` gets it, and what it
+    /// returns is returned. The drain goes on either way: [`settle`](Self::settle) or poll until it waits.
     ///
     /// # Errors
     /// [`Misuse`] if the last drain has not ended; the message has changed nothing then.
-    // Always: what it returns is large, and is not moved if the caller takes it apart on the spot.
+    // An event is large: it is made where it is taken, and not moved.
     #[inline(always)]
-    pub fn receive(
+    pub fn receive<R>(
         &mut self,
         now: Instant,
         conn: ConnId,
         frame: Frame,
-    ) -> Result<Option<Dispatch<'_>>, Misuse> {
+        take: impl FnOnce(Event<'_>) -> R,
+    ) -> Result<Option<R>, Misuse> {
         if !self.drained {
             return Err(Misuse::OutputPending);
         }
@@ -205,7 +206,8 @@ impl ShardMachine {
         match self.decoder.take(frame) {
             Ok(true) => {
                 if let Some((id, header)) = self.protocol.payload(self.decoder.payload()) {
-                    return Ok(Some(Dispatch::new(id, header, self.decoder.lend())));
+                    let dispatch = Dispatch::new(id, header, self.decoder.lend());
+                    return Ok(Some(take(Event::Dispatch(dispatch))));
                 }
             }
             Ok(false) => self.more = false,

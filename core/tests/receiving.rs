@@ -48,8 +48,8 @@ fn long(machine: &mut ShardMachine, now: Instant, conn: ConnId, frame: Frame) ->
 
 fn short(machine: &mut ShardMachine, now: Instant, conn: ConnId, frame: Frame) -> Vec<String> {
     let mut done = Vec::new();
-    let dispatch = machine.receive(now, conn, frame).unwrap();
-    done.extend(dispatch.map(|dispatch| shown(&Action::Emit(Event::Dispatch(dispatch)))));
+    let took = machine.receive(now, conn, frame, |event| shown(&Action::Emit(event)));
+    done.extend(took.unwrap());
     match machine.settle() {
         true => done.push(shown(&Action::Wait(machine.wait()))),
         false => drain(machine, &mut done),
@@ -166,24 +166,23 @@ fn a_drain_that_has_not_ended_is_ended_first() {
     let (now, conn) = (play.now, play.conn());
     let machine = &mut play.machine;
     let next = |seq| text(dispatch_text(seq, "A"));
-    assert!(machine.receive(now, conn, next(2)).unwrap().is_some());
-    let misuse = machine.receive(now, conn, next(3)).err();
+    let seq = |event: Event<'_>| match event {
+        Event::Dispatch(dispatch) => dispatch.id().seq,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(machine.receive(now, conn, next(2), seq), Ok(Some(2)));
+    let misuse = machine.receive(now, conn, next(3), seq).err();
     assert_eq!(misuse, Some(Misuse::OutputPending));
     let congested = machine.handle(now, Input::Congested(true));
     assert_eq!(congested, Err(Misuse::OutputPending));
     assert!(machine.settle());
     assert!(matches!(machine.wait(), Wait::Until(_)));
     // The one that came too early was not taken.
-    let dispatch = machine.receive(now, conn, next(3)).unwrap();
-    assert_eq!(dispatch.map(|dispatch| dispatch.id().seq), Some(3));
+    assert_eq!(machine.receive(now, conn, next(3), seq), Ok(Some(3)));
     // What is to be done is not passed over.
     drain(machine, &mut Vec::new());
-    assert!(
-        machine
-            .receive(now, conn, text(r#"{"op":7}"#))
-            .unwrap()
-            .is_none()
-    );
+    let leave = text(r#"{"op":7}"#);
+    assert_eq!(machine.receive(now, conn, leave, seq), Ok(None));
     assert!(!machine.settle());
     let mut done = Vec::new();
     drain(machine, &mut done);

@@ -83,6 +83,7 @@ impl Collecting {
     }
 
     /// Looks at an event. True if it is for nobody else.
+    #[inline]
     pub(crate) fn keeps(&mut self, event: &Event<'_>) -> bool {
         if self.is_aside() {
             return false;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use shardwright_core::{Dispatch, Event, EventId, ShardId};
+use shardwright_core::{Event, EventId, ShardId};
 
 use crate::bodies::Bodies;
 use crate::mailbox::{Batch, Room};
@@ -131,21 +131,16 @@ impl Delivery {
 
     /// Hands an event over. True if reading shall pause.
     pub(crate) fn deliver(&mut self, event: Event<'_>) -> bool {
+        if self.spot.is_some() {
+            return self.on_the_spot(event);
+        }
         match event {
-            Event::Dispatch(dispatch) => self.dispatch(dispatch),
-            event if self.spot.is_some() => self.on_the_spot(event),
+            Event::Dispatch(dispatch) => {
+                let dispatch = dispatch.into_owned_with(|body| self.bodies.copy(body));
+                self.bring(Event::Dispatch(dispatch))
+            }
             event => self.bring(event.into_owned()),
         }
-    }
-
-    /// The same with a dispatch, which nearly all are.
-    #[inline]
-    pub(crate) fn dispatch(&mut self, dispatch: Dispatch<'_>) -> bool {
-        if self.spot.is_some() {
-            return self.on_the_spot(Event::Dispatch(dispatch));
-        }
-        let dispatch = dispatch.into_owned_with(|body| self.bodies.copy(body));
-        self.bring(Event::Dispatch(dispatch))
     }
 
     #[inline]

@@ -17,7 +17,7 @@ use tungstenite::{Bytes, Error, Message};
 use crate::dial::READ_BUFFER;
 use crate::keeping::Keeping;
 use crate::rush::Rush;
-use crate::{Incoming, Network, Seat, Target, Turn, Wire, fault, io_fault};
+use crate::{Ended, Incoming, Network, Seat, Target, Turn, Wire, fault, io_fault};
 
 /// After a failed write, how long what has arrived is still read before the connection is given up.
 const READ_ON: Duration = Duration::from_secs(1);
@@ -169,21 +169,7 @@ impl<S: Socket> Driver<S> {
                         self.seat.received(conn, frame, &mut self.wire);
                     }
                 }
-                Poll::Ready(Incoming::Closed(code)) => {
-                    if let Some(conn) = self.wire.line.take().map(|line| line.conn) {
-                        let input = Input::Closed { conn, code };
-                        self.seat.handle(input, &mut self.wire);
-                    }
-                }
-                Poll::Ready(Incoming::Failed(why)) => {
-                    let line = self.wire.line.take();
-                    if let Some((conn, broken)) = line.map(|line| (line.conn, line.broken)) {
-                        // What a write has failed of was first.
-                        let why = broken.map_or(why, |(why, _)| why);
-                        let input = Input::Failed { conn, why };
-                        self.seat.handle(input, &mut self.wire);
-                    }
-                }
+                Poll::Ready(Incoming::Ended(how)) => self.ended(*how),
                 Poll::Pending => match self.wire.poll_else(cx) {
                     Poll::Ready(input) => self.seat.handle(input, &mut self.wire),
                     Poll::Pending => {
@@ -213,6 +199,23 @@ impl<S: Socket> Driver<S> {
 }
 
 impl<S: Socket> Driver<S> {
+    #[cold]
+    fn ended(&mut self, how: Ended) {
+        let Some(line) = self.wire.line.take() else {
+            return;
+        };
+        let conn = line.conn;
+        let input = match how {
+            Ended::Closed(code) => Input::Closed { conn, code },
+            Ended::Failed(why) => {
+                // What a write has failed of was first.
+                let why = line.broken.map_or(why, |(why, _)| why);
+                Input::Failed { conn, why }
+            }
+        };
+        self.seat.handle(input, &mut self.wire);
+    }
+
     /// Nothing more has come: most shards are at rest most of the time, and hold no buffers then.
     fn rest(&mut self, messages: usize, bytes: usize) {
         self.rush.rest();

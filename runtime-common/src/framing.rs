@@ -16,6 +16,14 @@ use crate::fault;
 pub enum Incoming {
     /// A message.
     Frame(Frame),
+    /// It is over.
+    Ended(Box<Ended>),
+}
+
+/// How a connection has ended.
+#[derive(Debug)]
+#[expect(clippy::exhaustive_enums, reason = "complete by nature")]
+pub enum Ended {
     /// The peer has closed the connection, perhaps with a code, or ended the stream.
     Closed(Option<u16>),
     /// It is broken.
@@ -86,37 +94,53 @@ impl Framing {
     /// What comes next that is no matter of the library's alone.
     #[inline]
     pub fn read<S: Read + Write>(&mut self, stream: &mut S) -> Poll<Incoming> {
-        // Never with what was read early: the library would take its length for that of its buffer.
-        let config = self.config;
-        let context = self.context.get_or_insert_with(|| context(config));
         loop {
+            // Never with what was read early: the library would take its length for that of its buffer.
+            let config = self.config;
+            let context = self.context.get_or_insert_with(|| context(config));
             let mut counted = Counted {
                 stream,
                 early: &mut self.early,
                 count: 0,
             };
-            let message = context.read(&mut counted);
+            let message = next(context, &mut counted);
             self.inside += counted.count;
-            let message = match message {
-                Ok(message) => message,
+            let frame = match message {
+                Ok(Message::Text(text)) => Frame::Text(text.into()),
+                Ok(Message::Binary(bytes)) => Frame::Binary(bytes),
                 Err(error) if would_block(&error) => return Poll::Pending,
-                Err(Error::ConnectionClosed | Error::AlreadyClosed) => {
-                    return Poll::Ready(Incoming::Closed(None));
-                }
-                Err(error) => return Poll::Ready(Incoming::Failed(fault(&error))),
+                other => match self.other(stream, other) {
+                    None => continue,
+                    Some(how) => return Poll::Ready(Incoming::Ended(Box::new(how))),
+                },
             };
-            self.inside = self.inside.saturating_sub(size_on_the_line(&message));
-            return Poll::Ready(match message {
-                Message::Text(text) => Incoming::Frame(Frame::Text(text.into())),
-                Message::Binary(bytes) => Incoming::Frame(Frame::Binary(bytes)),
-                Message::Close(frame) => {
-                    // The library has queued the echo; it is sent if that takes no waiting.
+            self.inside = self.inside.saturating_sub(size_on_the_line(frame.len()));
+            return Poll::Ready(Incoming::Frame(frame));
+        }
+    }
+
+    /// What is no data: whether and how the connection has ended.
+    #[cold]
+    fn other<S: Read + Write>(
+        &mut self,
+        stream: &mut S,
+        message: Result<Message, Error>,
+    ) -> Option<Ended> {
+        if let Ok(message) = &message {
+            self.inside = self.inside.saturating_sub(size_on_the_line(message.len()));
+        }
+        match message {
+            Ok(Message::Close(frame)) => {
+                // The library has queued the echo; it is sent if that takes no waiting.
+                if let Some(context) = &mut self.context {
                     let _ = context.flush(stream);
-                    Incoming::Closed(frame.map(|frame| frame.code.into()))
                 }
-                // Answered by the library.
-                _ => continue,
-            });
+                Some(Ended::Closed(frame.map(|frame| frame.code.into())))
+            }
+            // Answered by the library.
+            Ok(_) => None,
+            Err(Error::ConnectionClosed | Error::AlreadyClosed) => Some(Ended::Closed(None)),
+            Err(error) => Some(Ended::Failed(fault(&error))),
         }
     }
 
@@ -168,14 +192,20 @@ impl Framing {
     }
 }
 
+/// A call of its own: what it returns would be moved byte by byte.
+#[inline(never)]
+fn next<S: Read + Write>(context: &mut WebSocketContext, stream: &mut S) -> Result<Message, Error> {
+    context.read(stream)
+}
+
 #[cold]
 fn context(config: WebSocketConfig) -> Box<WebSocketContext> {
     Box::new(WebSocketContext::new(Role::Client, Some(config)))
 }
 
 /// The least that a message from a server takes. A fragmented one takes more.
-fn size_on_the_line(message: &Message) -> usize {
-    let len = message.len();
+#[inline]
+fn size_on_the_line(len: usize) -> usize {
     let header = match len {
         0..=125 => 2,
         126..=0xFFFF => 4,

@@ -46,7 +46,7 @@ pub use delivery::InPlace;
 pub use dial::{Target, fault, io_fault};
 pub use driver::{Dial, Dialler, Driver, Socket};
 pub use events::Events;
-pub use framing::{Framing, Incoming, write_bytes};
+pub use framing::{Ended, Framing, Incoming, write_bytes};
 pub use gate::IdentifyGate;
 pub use http::{fetch, fetch_on_thread};
 pub use mailbox::{Acknowledge, AcknowledgeError, Batch, Mailboxes, Overflow, Room, Slot};

@@ -286,23 +286,21 @@ impl Seat {
     /// Tells the machine of a message that has come, and carries out what it wants.
     #[inline]
     pub fn received(&mut self, conn: ConnId, frame: Frame, wire: &mut impl Wire) {
-        let mut full = false;
-        match self.machine.receive(self.clock.now, conn, frame) {
-            Ok(Some(dispatch)) => {
-                if self.collecting.is_aside() {
-                    tracing::trace!(event = ?dispatch);
-                    full = self.delivery.dispatch(dispatch);
-                } else {
-                    let event = Event::Dispatch(dispatch);
-                    if !self.collecting.keeps(&event) {
-                        trace(&event);
-                        full = self.delivery.deliver(event);
-                    }
-                }
+        let (collecting, delivery) = (&mut self.collecting, &mut self.delivery);
+        let take = |event: Event<'_>| {
+            if collecting.keeps(&event) {
+                return false;
             }
-            Ok(None) => {}
-            Err(misuse) => self.driver_fault(&misuse),
-        }
+            trace(&event);
+            delivery.deliver(event)
+        };
+        let full = match self.machine.receive(self.clock.now, conn, frame, take) {
+            Ok(full) => full.unwrap_or(false),
+            Err(misuse) => {
+                self.driver_fault(&misuse);
+                false
+            }
+        };
         if full || !self.machine.settle() {
             self.drain(full, wire);
         }
@@ -444,6 +442,7 @@ impl Drop for Seat {
     }
 }
 
+#[inline]
 fn trace(event: &Event<'_>) {
     match event {
         Event::Dispatch(event) => tracing::trace!(?event),

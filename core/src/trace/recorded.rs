@@ -7,7 +7,7 @@ use std::time::{Instant, SystemTime};
 use super::lines::Header;
 use super::tape::{self, FleetTape, ShardTape, TraceSink};
 use crate::{
-    Action, ConnId, Dispatch, FleetAction, FleetConfig, FleetInput, FleetMachine, Frame, Input,
+    Action, ConnId, Event, FleetAction, FleetConfig, FleetInput, FleetMachine, Frame, Input,
     Misuse, ShardMachine, ShardStart,
 };
 
@@ -125,14 +125,15 @@ impl RecordedShard {
     /// # Errors
     /// [`Misuse`] as there.
     #[inline(always)]
-    pub fn receive(
+    pub fn receive<R>(
         &mut self,
         now: Instant,
         conn: ConnId,
         frame: Frame,
-    ) -> Result<Option<Dispatch<'_>>, Misuse> {
+        take: impl FnOnce(Event<'_>) -> R,
+    ) -> Result<Option<R>, Misuse> {
         if self.tape.is_none() {
-            return self.machine.receive(now, conn, frame);
+            return self.machine.receive(now, conn, frame, take);
         }
         self.handle(now, Input::Received { conn, frame })?;
         Ok(None)

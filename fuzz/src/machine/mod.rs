@@ -379,10 +379,8 @@ impl Play {
         let mut first = None;
         let twin = match input {
             Input::Received { conn, frame } => {
-                self.twin.receive(now, conn, frame).map(|dispatch| {
-                    let action = dispatch.map(|dispatch| Action::Emit(Event::Dispatch(dispatch)));
-                    first = action.as_ref().map(text);
-                })
+                let took = self.twin.receive(now, conn, frame, |event| text(&Action::Emit(event)));
+                took.map(|took| first = took)
             }
             other => self.twin.handle(now, other),
         };
