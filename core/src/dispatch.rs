@@ -28,7 +28,7 @@ enum Name {
 }
 
 impl<'m> Dispatch<'m> {
-    #[inline]
+    #[inline(always)]
     pub(crate) fn new(id: EventId, header: DispatchHeader, payload: PayloadBuf<'m>) -> Self {
         let size = Span::from(0..payload.as_bytes().len()).len() as u32;
         Self {

@@ -59,6 +59,16 @@ pub struct Seat {
     asked: bool,
 }
 
+/// Gives an event to who wants it. True if reading shall pause.
+// Not a closure: those get a copy of a large argument.
+fn hand_over(collecting: &mut Collecting, delivery: &mut Delivery, event: Event<'_>) -> bool {
+    if collecting.keeps(&event) {
+        return false;
+    }
+    trace(&event);
+    delivery.deliver(event)
+}
+
 /// How often in a row a time is good for: a clock is read for every so many messages of one turn.
 const USES: u8 = 8;
 
@@ -287,13 +297,7 @@ impl Seat {
     #[inline]
     pub fn received(&mut self, conn: ConnId, frame: Frame, wire: &mut impl Wire) {
         let (collecting, delivery) = (&mut self.collecting, &mut self.delivery);
-        let take = |event: Event<'_>| {
-            if collecting.keeps(&event) {
-                return false;
-            }
-            trace(&event);
-            delivery.deliver(event)
-        };
+        let take = |event: Event<'_>| hand_over(collecting, delivery, event);
         let full = match self.machine.receive(self.clock.now, conn, frame, take) {
             Ok(full) => full.unwrap_or(false),
             Err(misuse) => {
@@ -442,10 +446,16 @@ impl Drop for Seat {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn trace(event: &Event<'_>) {
     match event {
         Event::Dispatch(event) => tracing::trace!(?event),
+        event => trace_other(event),
+    }
+}
+
+fn trace_other(event: &Event<'_>) {
+    match event {
         Event::Heartbeat { .. } => tracing::trace!(?event),
         Event::Problem { .. } | Event::SessionLost { .. } => tracing::warn!(?event),
         Event::Ready { .. } | Event::ShardStopped { .. } => tracing::info!(?event),
