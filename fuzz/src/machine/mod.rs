@@ -379,7 +379,9 @@ impl Play {
         let mut first = None;
         let twin = match input {
             Input::Received { conn, frame } => {
-                let took = self.twin.receive(now, conn, frame, |event| text(&Action::Emit(event)));
+                let took = self
+                    .twin
+                    .receive(now, conn, frame, |event| text(&Action::Emit(event)));
                 took.map(|took| first = took)
             }
             other => self.twin.handle(now, other),
