@@ -16,7 +16,7 @@ use super::error::DecodeError;
 const HAND_OVER_FROM: usize = 64 * 1024;
 
 /// The current payload, and those after it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub(super) struct Held {
     // Inflated text: payloads that were found, then perhaps the start of one.
     pub(super) output: Buffer,
@@ -28,7 +28,7 @@ pub(super) struct Held {
 }
 
 /// Where the current payload is.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub(super) enum Current {
     #[default]
     Nowhere,
