@@ -10,14 +10,10 @@ use std::time::Instant;
 use futures_io::{AsyncRead, AsyncWrite};
 use shardwright_core::{GatewayInfo, Token};
 use shardwright_runtime::{
-    Bot, ConnectError, Connecting, Driver, Events, Inquiry, Options, Owner, Turn,
+    Bot, ConnectError, Connecting, Consumer, Driver, Events, Inquiry, Options, Owner, Turn,
 };
 
 use crate::dial::dial;
-
-/// How many messages a shard takes before it lets others run and wakes the consumer, which is as a rule on
-/// another thread.
-const A_TURN: usize = 1024;
 
 pub(crate) type Waiting<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
@@ -65,7 +61,9 @@ pub(crate) async fn run<R: Runtime>(
     let shards = runtime.clone();
     runtime.spawn(Box::pin(turns::<R, _>(move |cx| {
         owner.turn(cx, |seat| {
-            let mut driver = Driver::new(seat, A_TURN, |target| Box::pin(dial::<R>(target)));
+            // That is on another thread as a rule.
+            let consumer = Consumer::OtherThread;
+            let mut driver = Driver::new(seat, consumer, |target| Box::pin(dial::<R>(target)));
             shards.spawn(Box::pin(turns::<R, _>(move |cx| driver.turn(cx))));
         })
     })));

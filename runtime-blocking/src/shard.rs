@@ -9,13 +9,10 @@ use std::time::Instant;
 
 use mio::{Events, Registry, Token};
 use shardwright_core::TransportFault;
-use shardwright_runtime::{Driver, Seat, Target, Turn, io_fault};
+use shardwright_runtime::{Consumer, Driver, Seat, Target, Turn, io_fault};
 
 use crate::dial::Diallers;
 use crate::socket::MioSocket;
-
-/// How many messages are taken before the consumer, on another thread, is woken.
-const A_TURN: usize = 1024;
 
 const THE_WAKER: Token = Token(0);
 
@@ -34,7 +31,7 @@ pub(crate) fn run(seat: Seat, diallers: Diallers) -> io::Result<()> {
     let mut events = Events::with_capacity(8);
     let waker = Waker::from(Arc::new(Ring(mio::Waker::new(poll.registry(), THE_WAKER)?)));
     let registry = Arc::new(poll.registry().try_clone()?);
-    let mut driver = Driver::new(seat, A_TURN, move |target| {
+    let mut driver = Driver::new(seat, Consumer::OtherThread, move |target| {
         Box::pin(open(target, diallers.clone(), Arc::clone(&registry)))
     });
     loop {

@@ -62,6 +62,8 @@ pub(crate) struct Delivery {
     /// What a turn has brought so far: the mailbox is shared by all shards and their consumer, and is locked
     /// once for many events.
     brought: Batch,
+    /// So many events at most.
+    most_brought: usize,
     bodies: Bodies,
     /// How large all was that this turn has brought.
     bytes: usize,
@@ -72,9 +74,6 @@ pub(crate) struct Delivery {
     /// Memory that nothing is in is kept: more will be in it soon.
     keep: bool,
 }
-
-/// So many events at most wait to be put into the mailbox.
-const MOST_BROUGHT: usize = 32;
 
 /// A handler on the spot, and what it has had.
 struct Spot {
@@ -121,12 +120,22 @@ impl Delivery {
             slot,
             spot,
             brought: Batch::default(),
+            most_brought: 1,
             bodies: Bodies::default(),
             bytes: 0,
             room: Room::default(),
             unannounced: false,
             keep: false,
         }
+    }
+
+    pub(crate) fn is_in_place(&self) -> bool {
+        self.spot.is_some()
+    }
+
+    /// So many events at most wait to be put into the mailbox.
+    pub(crate) fn hand_over_after(&mut self, events: usize) {
+        self.most_brought = events;
     }
 
     /// Hands an event over. True if reading shall pause.
@@ -149,7 +158,8 @@ impl Delivery {
         self.bytes += size;
         self.room.events = self.room.events.saturating_sub(1);
         self.room.bytes = self.room.bytes.saturating_sub(size);
-        let wait = self.room.events > 0 && self.room.bytes > 0 && self.brought.len() < MOST_BROUGHT;
+        let wait =
+            self.room.events > 0 && self.room.bytes > 0 && self.brought.len() < self.most_brought;
         !wait && self.hand_over()
     }
 

@@ -17,7 +17,7 @@ use tungstenite::{Bytes, Error, Message};
 use crate::dial::READ_BUFFER;
 use crate::keeping::Keeping;
 use crate::rush::Rush;
-use crate::{Ended, Incoming, Network, Seat, Target, Turn, Wire, fault, io_fault};
+use crate::{Consumer, Ended, Incoming, Network, Seat, Target, Turn, Wire, fault, io_fault};
 
 /// After a failed write, how long what has arrived is still read before the connection is given up.
 const READ_ON: Duration = Duration::from_secs(1);
@@ -82,15 +82,14 @@ pub struct Driver<S> {
 }
 
 impl<S: Socket> Driver<S> {
-    /// A driver that has not started. In one turn it takes at most so many messages, so that no flood keeps
-    /// a runtime's thread from other shards, and then wakes the consumer. Where that runs on the same
-    /// thread, it should be no more than fits into the processor's cache. Where it runs on another,
-    /// each wake-up costs as much as an event, and many are best.
+    /// A driver that has not started.
     pub fn new(
-        seat: Seat,
-        most: usize,
+        mut seat: Seat,
+        consumer: Consumer,
         dial: impl FnMut(Target) -> Dial<S> + Send + 'static,
     ) -> Self {
+        let most = consumer.messages(seat.delivers_in_place());
+        seat.hand_over_after(consumer.events());
         let rush = Rush::at(seat.network().gate.clone());
         let wire = Connection {
             dial: Box::new(dial),

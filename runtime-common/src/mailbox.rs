@@ -131,6 +131,8 @@ struct State {
     full: bool,
     /// The box of the dispatch in the consumer's hands.
     in_hand: Option<usize>,
+    /// The box of which the consumer has taken many events at once, if it may still have many of them.
+    much_at_hand: Option<usize>,
     swap: Swap,
     /// By boxes that are gone.
     dropped_before: u64,
@@ -233,7 +235,7 @@ impl Mailboxes {
     /// The consumer is not woken: that is worth doing once for many events, by
     /// [`announce`](Self::announce).
     pub fn push(&self, slot: Slot, event: Event<'static>) -> bool {
-        let mut state = self.lock();
+        let mut state = self.lock_for(Some(slot.0));
         self.put(&mut state, slot, event);
         self.see_if_full(&mut state, slot)
     }
@@ -332,7 +334,7 @@ impl Mailboxes {
 
     /// Puts an event of the whole bot in. [`Event::Stopped`] is the last of all.
     pub fn push_bot(&self, event: Event<'static>) {
-        let mut state = self.lock();
+        let mut state = self.lock_for(None);
         if matches!(event, Event::Stopped { .. }) {
             state.last = Some(event);
         } else if !state.abandoned && !state.ended {

@@ -139,6 +139,16 @@ impl Seat {
         self.shard
     }
 
+    /// Whether its events are handled on the spot.
+    pub(crate) fn delivers_in_place(&self) -> bool {
+        self.delivery.is_in_place()
+    }
+
+    /// So many events at most are brought before they are put into the mailbox.
+    pub(crate) fn hand_over_after(&mut self, events: usize) {
+        self.delivery.hand_over_after(events);
+    }
+
     /// How its connections are made.
     #[must_use]
     pub fn network(&self) -> &Network {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use shardwright_core::{
     Compression, Frame, GatewayInfo, Intents, SessionStartLimit, ShardId, Token,
 };
-use shardwright_runtime::{Driver, Incoming, Options, Socket, Turn, prepare_shards};
+use shardwright_runtime::{Consumer, Driver, Incoming, Options, Socket, Turn, prepare_shards};
 use tungstenite::{Error, Message};
 
 /// A gateway that always has one more message.
@@ -56,7 +56,7 @@ impl Socket for Endless {
     fn rest(&mut self) {}
 }
 
-/// How many messages each of ten turns takes, of which 64 are a turn, if so many are decrypted at once.
+/// How many messages each of ten turns takes, of which 128 are a turn, if so many are decrypted at once.
 fn turns(record: u64) -> Vec<u64> {
     let mut options = Options::new(Intents::empty());
     options.compression = Compression::None;
@@ -71,7 +71,7 @@ fn turns(record: u64) -> Vec<u64> {
     owner.turn(&mut Context::from_waker(idle), |seat| seats.push(seat));
     let read = Arc::new(AtomicU64::new(0));
     let endless = Arc::clone(&read);
-    let mut driver = Driver::new(seats.remove(0), 64, move |_| {
+    let mut driver = Driver::new(seats.remove(0), Consumer::SameThread, move |_| {
         let read = Arc::clone(&endless);
         Box::pin(async move { Ok(Endless { read, record }) })
     });
@@ -96,6 +96,6 @@ fn a_flood_is_taken_in_many_turns_that_let_others_in() {
 #[test]
 fn what_is_decrypted_already_is_taken_first() {
     // The first turn has begun with the opened connection, which is no message.
-    assert_eq!(turns(50)[1..], [100; 9]);
+    assert_eq!(turns(50)[1..], [150; 9]);
     assert_eq!(turns(200)[1..], [200; 9]);
 }

@@ -28,7 +28,7 @@ mod turns;
 
 pub use shardwright_runtime::surface::*;
 pub use shardwright_runtime::{Accepted, Bot, Events};
-use shardwright_runtime::{Connecting, Driver, Inquiry, Owner, prepare, prepare_shards};
+use shardwright_runtime::{Connecting, Consumer, Driver, Inquiry, Owner, prepare, prepare_shards};
 
 use tokio::runtime::{Handle, RuntimeFlavor};
 
@@ -61,19 +61,14 @@ pub async fn connect_shards(
     run(prepare_shards(token, &options, gateway, shards)?).await
 }
 
-/// How many messages a shard takes before it lets others run: its consumer is often on the same thread.
-const A_TURN: usize = 128;
-/// The same where the consumer may be on another thread, which costs as much as an event to wake.
-const A_TURN_AMONG_THREADS: usize = 256;
-
 async fn run((mut owner, connecting): (Owner, Connecting)) -> Result<(Bot, Events), ConnectError> {
-    let most = match Handle::current().runtime_flavor() {
-        RuntimeFlavor::CurrentThread => A_TURN,
-        _ => A_TURN_AMONG_THREADS,
+    let consumer = match Handle::current().runtime_flavor() {
+        RuntimeFlavor::CurrentThread => Consumer::SameThread,
+        _ => Consumer::AnyThread,
     };
     tokio::spawn(turns(move |cx| {
         owner.turn(cx, |seat| {
-            let mut driver = Driver::new(seat, most, |target| Box::pin(dial(Box::new(target))));
+            let mut driver = Driver::new(seat, consumer, |target| Box::pin(dial(Box::new(target))));
             tokio::spawn(turns(move |cx| driver.turn(cx)));
         })
     }));

@@ -2,9 +2,10 @@
 //! share for each.
 //!
 //! They are its own until anybody wants to know or to change what it was given. Whoever does has both
-//! locks ([`Mailboxes::settled`]): what is left at hand goes back to the front of its mailbox first. So it makes
-//! no difference to anything but time, with two exceptions: events of the bot come after what is at hand, and
-//! turns are of more than one event.
+//! locks ([`Mailboxes::settled`]): what is left at hand goes back to the front of its mailbox first. So does it, if
+//! it was much, when something comes of another shard or of the bot. So it makes
+//! no difference to anything but time, with two exceptions: events of the bot come after the few that are at hand,
+//! and turns are of more than one event.
 
 use std::collections::VecDeque;
 use std::sync::{MutexGuard, PoisonError};
@@ -16,10 +17,12 @@ use super::{Acknowledge, Item, Mailboxes, State, wake};
 
 /// So many events in one round of all shards: that long another shard may have to wait at most.
 const A_ROUND: usize = 16;
-/// And of a mailbox at most this part of its limit: what is at hand does not count there.
+/// So many, and twice the part, if nothing of any other waits.
+const ALONE: usize = 128;
+/// And of a mailbox at most this part of its limits: what is at hand does not count there.
 const PART: usize = 64;
-/// Large ones are not worth it.
-const BYTES: usize = 32 * 1024;
+/// Large ones are not worth it: so many bytes an event at most, on average.
+const A_MEAN: usize = 2 * 1024;
 
 #[derive(Default)]
 pub(super) struct Hand {
@@ -53,6 +56,7 @@ impl Hand {
 
     /// Gives back what is left, and says what was given.
     pub(super) fn settle(&mut self, state: &mut State) {
+        state.much_at_hand = None;
         let Some(index) = self.index.take() else {
             return;
         };
@@ -148,28 +152,41 @@ impl Mailboxes {
         state
     }
 
+    /// The state, for what comes of a shard, or of the bot: much that is at hand of another goes back, so that what
+    /// comes need not wait for all of it.
+    pub(super) fn lock_for(&self, comes_of: Option<usize>) -> MutexGuard<'_, State> {
+        let state = self.lock();
+        if state.much_at_hand.is_none() || state.much_at_hand == comes_of {
+            return state;
+        }
+        drop(state);
+        self.settled()
+    }
+
     /// The next event of the shard whose turn it is, with more of its events at hand.
     pub(super) fn begin_turn(&self, hand: &mut Hand, state: &mut State) -> Option<Event<'static>> {
         let turn = state.turns.pop_front()?;
-        let most = match self.acknowledge {
-            Acknowledge::OnNext => (A_ROUND / (state.turns.len() + 1)).min(self.events / PART),
-            // What is acknowledged by hand is settled with each event.
-            Acknowledge::Manual => 1,
-        };
         let before = state.bot.front().map(|&(_, before)| before);
+        let most = match (self.acknowledge, state.turns.len()) {
+            // What is acknowledged by hand is settled with each event.
+            (Acknowledge::Manual, _) => 1,
+            (Acknowledge::OnNext, 0) if before.is_none() => ALONE.min(2 * self.events / PART),
+            (Acknowledge::OnNext, others) => (A_ROUND / (others + 1)).min(self.events / PART),
+        };
+        let most_bytes = (most * A_MEAN).min(self.bytes / PART);
         let mailbox = state.boxes.get_mut(turn)?.as_mut()?;
         let first = mailbox.items.pop_front()?;
         let mut bytes = first.size();
         let rest = mailbox.items.len();
-        let is_small = mailbox.items.capacity() <= 4 * A_ROUND;
-        if (1..most).contains(&rest) && is_small && mailbox.bytes < BYTES && before.is_none() {
+        let is_small = mailbox.items.capacity() <= 2 * ALONE;
+        if (1..most).contains(&rest) && is_small && mailbox.bytes < most_bytes && before.is_none() {
             // All that there is: nothing is moved. The room that many had would stay here for good.
             bytes = mailbox.bytes;
             std::mem::swap(&mut hand.items, &mut mailbox.items);
         } else {
             let may_come = |item: &Item| before.is_none_or(|before| item.number < before);
             while hand.items.len() + 1 < most
-                && bytes < BYTES
+                && bytes < most_bytes
                 && mailbox.items.front().is_some_and(may_come)
                 && let Some(item) = mailbox.items.pop_front()
             {
@@ -191,6 +208,7 @@ impl Mailboxes {
             return Some(first.event);
         }
         hand.index = Some(turn);
+        state.much_at_hand = (hand.items.len() >= A_ROUND).then_some(turn);
         if let Event::Dispatch(dispatch) = &first.event {
             hand.given = Some(dispatch.id());
             hand.holds_dispatch = true;

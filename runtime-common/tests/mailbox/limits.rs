@@ -88,6 +88,39 @@ fn no_shard_waits_for_more_than_a_few_events_of_others() {
     }
 }
 
+#[test]
+fn what_was_taken_at_once_while_nobody_else_waited_is_given_back_when_somebody_does() {
+    let boxes = new(4096, Overflow::Pause);
+    let [noisy, quiet] = [0, 1].map(|number| add(&boxes, number));
+    for event in dispatches(0, 120) {
+        boxes.push(noisy, event);
+    }
+    assert_eq!(taken(&boxes), (0, 1));
+    let mut events = dispatches(1, 2).into_iter();
+    boxes.push(quiet, events.next().unwrap());
+    let order: Vec<_> = (0..20).map(|_| taken(&boxes)).collect();
+    let others = order.iter().take_while(|(number, _)| *number == 0);
+    assert!(others.count() <= 16, "{order:?}");
+    let mut taken_of_noisy = 1 + order.iter().filter(|(number, _)| *number == 0).count() as u64;
+    // What comes of the bot follows all that came before it.
+    boxes.push_bot(Event::ReShard { from: 1, to: None });
+    boxes.push(quiet, events.next().unwrap());
+    boxes.push_bot(stopped());
+    let mut of_bot = 0;
+    loop {
+        match take(&boxes).unwrap() {
+            Event::Dispatch(event) if event.id().shard.number() == 0 => {
+                taken_of_noisy += 1;
+                assert_eq!((event.id().seq, of_bot), (taken_of_noisy, 0));
+            }
+            Event::Dispatch(event) => assert_eq!(event.id().seq, 2),
+            Event::ReShard { .. } => of_bot += 1,
+            event => break assert!(matches!(event, Event::Stopped { .. })),
+        }
+    }
+    assert_eq!((taken_of_noisy, of_bot), (120, 1));
+}
+
 /// READY and one event whose body has so many bytes.
 fn large(number: u32, bytes: usize) -> Vec<Event<'static>> {
     let body = "x".repeat(bytes);

@@ -9,17 +9,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-use shardwright_runtime::{ByteStream, Driver, StreamSocket, Turn, prepare_shards};
+use shardwright_runtime::{ByteStream, Consumer, Driver, StreamSocket, Turn, prepare_shards};
 use shardwright_tokio::{Bot, Events};
 use tokio::runtime::{Handle, RuntimeFlavor};
 
 use super::Client;
 use crate::bench::BenchError;
 use crate::bench::prepared::{Play, Prepared};
-
-/// How many messages a shard takes in one turn: the same as on a socket of tokio's.
-const A_TURN: usize = 128;
-const A_TURN_AMONG_THREADS: usize = 256;
 
 /// What all lines play; the events begin when all are up.
 struct Stage {
@@ -174,10 +170,10 @@ pub(super) async fn connect(client: &Client<'_>) -> Result<(Bot, Events), BenchE
         up: AtomicU32::new(0),
         waiting: Mutex::default(),
     });
-    let most = if args.threads == 0 {
-        A_TURN
-    } else {
-        A_TURN_AMONG_THREADS
+    // The same as on a socket of tokio's.
+    let consumer = match args.threads {
+        0 => Consumer::SameThread,
+        _ => Consumer::AnyThread,
     };
     let (token, options, gateway, shards) = client.options()?;
     let prepared = prepare_shards(token, &options, gateway, shards);
@@ -185,7 +181,7 @@ pub(super) async fn connect(client: &Client<'_>) -> Result<(Bot, Events), BenchE
     tokio::spawn(turns(move |cx| {
         owner.turn(cx, |seat| {
             let stage = Arc::clone(&stage);
-            let mut driver = Driver::new(seat, most, move |target| {
+            let mut driver = Driver::new(seat, consumer, move |target| {
                 let line = Line {
                     stage: Arc::clone(&stage),
                     part: Part::Hello,
