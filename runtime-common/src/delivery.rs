@@ -237,7 +237,7 @@ impl Delivery {
     /// The last dispatch that the consumer has done with.
     pub(crate) fn handled(&self) -> Option<EventId> {
         match &self.spot {
-            Some(spot) => spot.given,
+            Some(spot) => spot.given.max(self.mailboxes.handled(self.slot)),
             None => self.mailboxes.handled(self.slot),
         }
     }
@@ -249,7 +249,7 @@ impl Delivery {
         match &mut self.spot {
             Some(spot) => {
                 spot.withdrawn = true;
-                spot.given
+                spot.given.max(given)
             }
             None => given,
         }
@@ -258,7 +258,7 @@ impl Delivery {
     /// Ready once all that was given before a [`withdraw`](Self::withdraw) is done with: the last of it.
     pub(crate) fn poll_settled(&self, cx: &mut Context<'_>) -> Poll<Option<EventId>> {
         match &self.spot {
-            Some(spot) => Poll::Ready(spot.given),
+            Some(spot) => Poll::Ready(spot.given.max(self.mailboxes.handled(self.slot))),
             None => self.mailboxes.poll_settled(self.slot, cx),
         }
     }

@@ -90,6 +90,9 @@ struct Mailbox {
     given: Option<EventId>,
     /// The last that it has done with.
     handled: Option<EventId>,
+    /// Of a layout that has taken over: the last dispatch that was left out while none was here, because the
+    /// layout before has delivered it.
+    passed_over: Option<EventId>,
 }
 
 impl Mailbox {
@@ -111,7 +114,38 @@ impl Mailbox {
             producer: None,
             given: None,
             handled: None,
+            passed_over: None,
         }
+    }
+
+    /// The last dispatch that was given, or that need not be.
+    fn given_through(&self) -> Option<EventId> {
+        self.given.max(self.passed_over)
+    }
+
+    /// The last dispatch that is done with, if all before it are.
+    fn handled_through(&self) -> Option<EventId> {
+        if self.handled < self.given {
+            return self.handled;
+        }
+        self.given_through()
+    }
+
+    /// A dispatch is left out: it is done with if all before it are.
+    fn pass_over(&mut self, id: EventId) {
+        if self.items.is_empty() {
+            self.passed_over = Some(id);
+        }
+    }
+
+    fn has_dispatches(&self) -> bool {
+        let is_dispatch = |item: &Item| matches!(item.event, Event::Dispatch(_));
+        !self.in_place && self.items.iter().any(is_dispatch)
+    }
+
+    /// Of a layout that is over, and the consumer has not done with what it was given.
+    fn is_owing(&self) -> bool {
+        self.silenced && self.handled < self.given
     }
 }
 
@@ -129,6 +163,8 @@ struct State {
     bytes: usize,
     /// That is too much, and not yet down to half of it.
     full: bool,
+    /// So many boxes are of layouts that are over.
+    silenced: usize,
     /// The box of the dispatch in the consumer's hands.
     in_hand: Option<usize>,
     /// The box of which the consumer has taken many events at once, if it may still have many of them.
@@ -283,6 +319,7 @@ impl Mailboxes {
                     return;
                 }
                 if swap.judge(dispatch, mailbox.is_new) == Verdict::LeaveOut {
+                    mailbox.pass_over(dispatch.id());
                     return;
                 }
             }
@@ -396,6 +433,11 @@ impl Mailboxes {
     /// Nobody will take events any more: what is there and what comes is thrown away.
     pub fn abandon(&self) {
         let mut state = self.settled();
+        if state.has_more_of_the_last_layout() {
+            let boxes = state.boxes.iter_mut().flatten();
+            // Whoever resumes gets it all.
+            boxes.for_each(|mailbox| mailbox.passed_over = None);
+        }
         state.abandoned = true;
         state.turns.clear();
         let bot = std::mem::take(&mut state.bot);
@@ -435,17 +477,28 @@ impl State {
 
     /// A box whose shard is gone and that is empty makes place for another.
     fn free_if_over(&mut self, index: usize) {
+        let abandoned = self.abandoned;
         let over = |mailbox: &mut Mailbox| {
             // What a handler has not been given is for whoever resumes.
-            mailbox.retired && (mailbox.items.is_empty() || mailbox.in_place)
+            let is_empty = mailbox.items.is_empty() || mailbox.in_place;
+            mailbox.retired && is_empty && (abandoned || !mailbox.is_owing())
         };
         let place = self.boxes.get_mut(index);
         if let Some(mailbox) = place.and_then(|place| place.take_if(over)) {
             self.dropped_before += mailbox.dropped;
             self.bytes -= mailbox.bytes;
             self.in_hand.take_if(|in_hand| *in_hand == index);
+            self.silenced -= usize::from(mailbox.silenced);
             self.free.push(index);
         }
+    }
+
+    /// Whether something of the layout before the present one is still to be handled: until then nothing of the
+    /// present one's sessions is, or who resumes them after a crash would get neither.
+    fn has_more_of_the_last_layout(&self) -> bool {
+        let mut boxes = self.boxes.iter().flatten();
+        let is_left = |mailbox: &Mailbox| mailbox.has_dispatches() || mailbox.is_owing();
+        self.silenced > 0 && boxes.any(|mailbox| mailbox.silenced && is_left(mailbox))
     }
 
     fn put(&mut self, index: usize, event: Event<'static>, size: usize) {
@@ -484,6 +537,7 @@ impl State {
             && let Some(mailbox) = self.at(index)
         {
             mailbox.handled = mailbox.handled.max(mailbox.given);
+            self.free_if_over(index);
         }
     }
 

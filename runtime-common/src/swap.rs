@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use shardwright_core::{Dispatch, Event, Overlap};
+use shardwright_core::{Dispatch, Event, EventId, Overlap};
 
 /// Where a change of layouts is.
 #[derive(Debug, Default)]
@@ -64,13 +64,19 @@ pub(crate) struct Muted {
     kept: VecDeque<(Instant, Event<'static>, usize)>,
     bytes: usize,
     loaded: bool,
+    /// The last dispatch that need not be delivered, with all before it.
+    passed_over: Option<EventId>,
 }
 
 impl Muted {
     /// Whether this dispatch may have to be delivered. One that the old layout has delivered already is not
     /// kept: it would be remembered here for longer than there.
-    pub(crate) fn wants(&self, dispatch: &Dispatch<'_>, swap: &mut Swap) -> bool {
-        !self.is_of_its_own_start(dispatch.name()) && !swap.has_delivered(dispatch)
+    pub(crate) fn wants(&mut self, dispatch: &Dispatch<'_>, swap: &mut Swap) -> bool {
+        let wants = !self.is_of_its_own_start(dispatch.name()) && !swap.has_delivered(dispatch);
+        if !wants && self.kept.is_empty() {
+            self.passed_over = Some(dispatch.id());
+        }
+        wants
     }
 
     /// Keeps a dispatch, at most so many bytes of them, and drops what is too old to matter.
@@ -78,16 +84,24 @@ impl Muted {
         let now = Instant::now();
         self.bytes += size;
         self.kept.push_back((now, event, size));
-        while let Some((at, _, size)) = self.kept.front()
+        while let Some((at, event, size)) = self.kept.front()
             && (self.bytes > at_most || now.saturating_duration_since(*at) > Overlap::KEPT)
         {
             self.bytes -= size;
+            if let Event::Dispatch(dispatch) = event {
+                self.passed_over = Some(dispatch.id());
+            }
             self.kept.pop_front();
         }
     }
 
     pub(crate) fn set_loaded(&mut self) {
         self.loaded = true;
+    }
+
+    /// The last dispatch before all that is kept.
+    pub(crate) fn passed_over(&self) -> Option<EventId> {
+        self.passed_over
     }
 
     /// What was kept, the oldest first.

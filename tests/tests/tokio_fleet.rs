@@ -267,6 +267,87 @@ async fn a_new_layout_takes_over_without_a_gap_or_a_double() {
     assert_no_violations(&emulator);
 }
 
+/// Each at least once: what was taken and not yet acknowledged may come again.
+#[test]
+fn a_process_that_crashes_after_a_swap_loses_nothing() {
+    const TAKEN: u64 = 60;
+    let emulator = emulator(|config| config.shards = 1);
+    let process = || {
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        runtime.worker_threads(2).enable_all().build().unwrap()
+    };
+    let first = process();
+    let (mut n, mut numbers, states, gateway) = first.block_on(async {
+        let mut options = options(&emulator);
+        options.re_shard = ReShardPolicy::StartThenSwap;
+        let (bot, mut events) = connect_bot(token(), options).await.unwrap();
+        until_connected(&mut events).await;
+        let mut re_sharding = tokio::spawn({
+            let bot = bot.clone();
+            async move { bot.re_shard(Some(2)).await }
+        });
+        let mut n = 0;
+        let mut numbers = std::collections::BTreeSet::new();
+        let mut ready = 0;
+        // From when the new layout's sessions have begun nothing is taken any more, as by a consumer that is busy.
+        let re_sharded = async {
+            loop {
+                push_numbered(&emulator, n, &[1, 2]);
+                n += 1;
+                let pause = Duration::from_millis(2);
+                while ready < 2
+                    && let Ok(event) = tokio::time::timeout(pause, events.next()).await
+                {
+                    let event = event.unwrap();
+                    numbers.extend(number_of(&event));
+                    ready += u32::from(
+                        matches!(event, Event::Ready { shard, .. } if shard.total() == 2),
+                    );
+                }
+                if let Ok(done) = tokio::time::timeout(pause, &mut re_sharding).await {
+                    return done;
+                }
+            }
+        };
+        in_time("the swap", re_sharded).await.unwrap().unwrap();
+        let taken = numbers.len() as u64;
+        for _ in 0..20 {
+            push_numbered(&emulator, n, &[2]);
+            n += 1;
+        }
+        let gateway = gateway_info(&token(), &self::options(&emulator))
+            .await
+            .unwrap();
+        until(&mut events, &Delivered::default(), |event| {
+            numbers.extend(number_of(event));
+            numbers.len() as u64 >= taken + TAKEN
+        })
+        .await;
+        // What a store has of it.
+        let states = bot.shard_states(ShardFilter::all()).await;
+        std::mem::forget((bot, events));
+        assert!(n > taken + 20 + 2 * TAKEN, "much is left of the old layout");
+        (n, numbers, states, gateway)
+    });
+    assert!(states.iter().all(ShardState::is_resumable), "{states:?}");
+    first.shutdown_background();
+    let second = process();
+    second.block_on(async {
+        let connecting = connect_shards(token(), options(&emulator), gateway, []);
+        let (bot, mut events) = connecting.await.unwrap();
+        bot.add_shards(states).await.unwrap();
+        push_numbered(&emulator, n, &[2]);
+        n += 1;
+        until(&mut events, &Delivered::default(), |event| {
+            numbers.extend(number_of(event));
+            numbers.len() as u64 == n
+        })
+        .await;
+        bot.disconnect().await;
+    });
+    assert_eq!(identifies(&emulator), 3, "all resumed");
+}
+
 #[tokio::test]
 async fn a_demand_for_more_shards_is_met() {
     let emulator = emulator(|config| {

@@ -46,6 +46,9 @@ pub enum ReShardPolicy {
     /// loaded, and the old ones have delivered what came before that, however slow the consumer is. No
     /// event is missed as long as Discord sends it to both within 3 s, and one comes twice only if its body
     /// differs. If that fails, or takes ten minutes, the old ones just go on.
+    ///
+    /// A process that crashes soon afterwards has lost what its consumer had left waiting since before the new
+    /// sessions began, and nothing else.
     StartThenSwap,
 }
 

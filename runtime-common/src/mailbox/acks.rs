@@ -24,25 +24,40 @@ impl Mailboxes {
     pub fn acknowledge(&self, id: EventId) -> Result<(), AcknowledgeError> {
         let mut state = self.settled();
         // A shard that was started anew may have a box for each of its lives, and one that is gone none.
-        let boxes = state.boxes.iter_mut().flatten();
-        let mut boxes: Vec<_> = boxes.filter(|mailbox| mailbox.shard == id.shard).collect();
-        if boxes.is_empty() {
+        let boxes = state.boxes.iter_mut().enumerate();
+        let mut boxes = boxes
+            .filter_map(|(index, place)| Some((index, place.as_mut()?)))
+            .filter(|(_, mailbox)| mailbox.shard == id.shard)
+            .peekable();
+        if boxes.peek().is_none() {
             return Ok(());
         }
-        let Some(mailbox) = boxes.iter_mut().find(|mailbox| mailbox.given >= Some(id)) else {
+        let Some((index, mailbox)) = boxes.find(|(_, mailbox)| mailbox.given >= Some(id)) else {
             return Err(AcknowledgeError::NotGiven(id));
         };
         mailbox.handled = mailbox.handled.max(Some(id));
-        let settled = (mailbox.handled >= mailbox.given).then(|| mailbox.producer.take());
+        let settled = mailbox.handled >= mailbox.given;
+        let silenced = mailbox.silenced;
+        let mut producers = vec![mailbox.producer.take_if(|_| settled)];
+        drop(boxes);
+        state.free_if_over(index);
+        if silenced && !state.has_more_of_the_last_layout() {
+            let boxes = state.boxes.iter_mut().flatten();
+            producers.extend(boxes.map(|mailbox| mailbox.producer.take()));
+        }
         drop(state);
-        wake(settled.flatten());
+        producers.into_iter().for_each(wake);
         Ok(())
     }
 
     /// The last dispatch of a shard that the consumer has done with.
     #[must_use]
     pub fn handled(&self, slot: Slot) -> Option<EventId> {
-        self.settled().at(slot.0)?.handled
+        let mut state = self.settled();
+        let waits = state.has_more_of_the_last_layout();
+        let mailbox = state.at(slot.0)?;
+        let handled = mailbox.handled_through();
+        handled.filter(|_| mailbox.silenced || !waits)
     }
 
     /// Takes back the dispatches of a shard that the consumer has not been given, and all that are still
@@ -57,7 +72,7 @@ impl Mailboxes {
             ..
         } = &mut *state;
         let mailbox = boxes.get_mut(slot.0)?.as_mut()?;
-        let given = mailbox.given;
+        let given = mailbox.given_through();
         let aside = mailbox.aside.get_or_insert_default();
         aside.take_from(&mut mailbox.items, mailbox.lost);
         *bytes -= mailbox.bytes;
@@ -77,14 +92,16 @@ impl Mailboxes {
     pub fn poll_settled(&self, slot: Slot, cx: &mut Context<'_>) -> Poll<Option<EventId>> {
         let mut state = self.settled();
         let abandoned = state.abandoned;
+        let waits = state.has_more_of_the_last_layout();
         let Some(mailbox) = state.at(slot.0) else {
             return Poll::Ready(None);
         };
         if self.acknowledge == Acknowledge::OnNext {
-            return Poll::Ready(mailbox.given);
+            return Poll::Ready(mailbox.given_through());
         }
-        if mailbox.handled >= mailbox.given || abandoned {
-            return Poll::Ready(mailbox.handled);
+        let waits = waits && !mailbox.silenced;
+        if (mailbox.handled >= mailbox.given && !waits) || abandoned {
+            return Poll::Ready(mailbox.handled_through());
         }
         mailbox.producer = Some(cx.waker().clone());
         Poll::Pending

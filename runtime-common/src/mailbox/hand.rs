@@ -71,6 +71,10 @@ impl Hand {
         if std::mem::take(&mut self.holds_dispatch) {
             state.in_hand = Some(index);
         }
+        if !self.items.is_empty() {
+            // What was left out meanwhile comes after these.
+            mailbox.passed_over = None;
+        }
         let was_empty = mailbox.items.is_empty();
         for item in self.items.drain(..).rev() {
             let size = item.size();
@@ -197,12 +201,17 @@ impl Mailboxes {
         mailbox.bytes -= bytes;
         state.bytes -= bytes;
         if !mailbox.items.is_empty() {
-            state.turns.push_back(turn);
+            // What is left of a layout that is over comes before all of the next.
+            match mailbox.silenced {
+                true => state.turns.push_front(turn),
+                false => state.turns.push_back(turn),
+            }
         } else if !mailbox.keep {
             // A shard at rest holds no room for events.
             mailbox.items = VecDeque::new();
         }
-        if hand.items.is_empty() && mailbox.retired && mailbox.items.is_empty() {
+        if hand.items.is_empty() && mailbox.retired && !mailbox.silenced && mailbox.items.is_empty()
+        {
             // Nobody will want to know what was given of it.
             state.free_if_over(turn);
             return Some(first.event);

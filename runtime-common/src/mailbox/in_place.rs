@@ -43,6 +43,7 @@ impl Mailboxes {
                     return None;
                 }
                 if swap.judge(dispatch, mailbox.is_new) == Verdict::LeaveOut {
+                    mailbox.pass_over(dispatch.id());
                     return None;
                 }
                 if matches!(swap, Swap::None) {

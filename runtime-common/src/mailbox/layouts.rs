@@ -1,11 +1,12 @@
 //! One layout of shards takes over from another.
 
+use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use shardwright_core::{Event, Overlap, ShardId};
 
-use super::{Mailboxes, Slot, size_of, wake};
+use super::{Mailboxes, Slot, State, size_of, wake};
 use crate::swap::{Muted, Swap, Verdict};
 
 impl Mailboxes {
@@ -32,9 +33,10 @@ impl Mailboxes {
     }
 
     /// The shards that were muted take over: what the others have not delivered of their last seconds is
-    /// delivered, and the others deliver nothing more.
+    /// delivered, and the others deliver nothing more but what is in their mailboxes, which comes before
+    /// anything of the new ones.
     pub fn swap(&self) {
-        let mut state = self.lock();
+        let mut state = self.settled();
         let Swap::Prepared(overlap) = std::mem::take(&mut state.swap) else {
             return;
         };
@@ -48,15 +50,36 @@ impl Mailboxes {
                 Some(muted) => {
                     mailbox.is_new = true;
                     producers.push(mailbox.producer.take());
+                    mailbox.passed_over = muted.passed_over();
                     kept.extend(muted.into_events().map(|event| (index, event)));
                 }
                 None => mailbox.silenced = true,
             }
         }
+        let State {
+            boxes,
+            silenced,
+            turns,
+            ..
+        } = &mut *state;
+        *silenced = boxes
+            .iter()
+            .flatten()
+            .filter(|mailbox| mailbox.silenced)
+            .count();
+        // What was delivered before comes first.
+        let is_silenced =
+            |&index: &usize| matches!(boxes.get(index), Some(Some(mailbox)) if mailbox.silenced);
+        let (mut first, then): (VecDeque<_>, VecDeque<_>) = turns.drain(..).partition(is_silenced);
+        first.extend(then);
+        *turns = first;
         for (index, event) in kept {
             if let Event::Dispatch(dispatch) = &event
                 && state.swap.judge(dispatch, true) == Verdict::LeaveOut
             {
+                if let Some(mailbox) = state.at(index) {
+                    mailbox.pass_over(dispatch.id());
+                }
                 continue;
             }
             let size = size_of(&event);
