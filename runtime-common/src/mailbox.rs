@@ -3,7 +3,8 @@
 //! No async runtime is needed: both sides wait through wakers. What a drain of a machine hands over is
 //! always taken, so nothing is lost at the edge: "full" is an answer, not a refusal. So a mailbox holds at
 //! most its limit and what one drain gives; and after a change of layouts, or the loss of a session that was
-//! withdrawn from, what was kept elsewhere until then, which has bounds of its own.
+//! withdrawn from, what was kept elsewhere until then, which has bounds of its own. What the consumer has at hand is a
+//! small part of that.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -46,6 +47,9 @@ pub enum Acknowledge {
     #[default]
     OnNext,
     /// When the consumer says so with `events.acknowledge(id)`.
+    ///
+    /// After a `StartThenSwap` the sessions of the new shards go on from where they began until what the old ones have
+    /// delivered is acknowledged too, or until the consumer has taken as many events since as a mailbox holds.
     Manual,
 }
 
@@ -90,9 +94,13 @@ struct Mailbox {
     given: Option<EventId>,
     /// The last that it has done with.
     handled: Option<EventId>,
-    /// Of a layout that has taken over: the last dispatch that was left out while none was here, because the
-    /// layout before has delivered it.
+    /// Of a layout that has taken over: the last dispatch that was left out, and the last before another came that was
+    /// not.
     passed_over: Option<EventId>,
+    passed_over_before: Option<EventId>,
+    /// Of one that is over: once the consumer has taken so many events in all, what it has not acknowledged of this
+    /// is waited for no more.
+    owes_until: u64,
 }
 
 impl Mailbox {
@@ -115,12 +123,23 @@ impl Mailbox {
             given: None,
             handled: None,
             passed_over: None,
+            passed_over_before: None,
+            owes_until: 0,
         }
     }
 
-    /// The last dispatch that was given, or that need not be.
+    /// The last dispatch that was given, or that need not be; none that is still to be given came before it. For the
+    /// state with nothing at hand.
     fn given_through(&self) -> Option<EventId> {
-        self.given.max(self.passed_over)
+        let mut dispatches = self.items.iter().filter_map(|item| match &item.event {
+            Event::Dispatch(dispatch) => Some(dispatch.id()),
+            _ => None,
+        });
+        let next = dispatches.next();
+        let is_before = |id: &EventId| next.is_none_or(|next| *id < next);
+        let over = self.passed_over.filter(is_before);
+        let over_before = self.passed_over_before.filter(is_before);
+        self.given.max(over).max(over_before)
     }
 
     /// The last dispatch that is done with, if all before it are.
@@ -133,9 +152,11 @@ impl Mailbox {
 
     /// A dispatch is left out: it is done with if all before it are.
     fn pass_over(&mut self, id: EventId) {
-        if self.items.is_empty() {
-            self.passed_over = Some(id);
-        }
+        self.passed_over = Some(id);
+    }
+
+    fn forget_what_was_passed_over(&mut self) {
+        (self.passed_over, self.passed_over_before) = (None, None);
     }
 
     fn has_dispatches(&self) -> bool {
@@ -143,9 +164,9 @@ impl Mailbox {
         !self.in_place && self.items.iter().any(is_dispatch)
     }
 
-    /// Of a layout that is over, and the consumer has not done with what it was given.
-    fn is_owing(&self) -> bool {
-        self.silenced && self.handled < self.given
+    /// Of a layout that is over, and the consumer, which has taken so many events, has not done with what it was given.
+    fn is_owing(&self, taken: u64) -> bool {
+        self.silenced && self.handled < self.given && taken < self.owes_until
     }
 }
 
@@ -159,6 +180,8 @@ struct State {
     /// Events of the whole bot: each after everything that came before it.
     bot: VecDeque<(Event<'static>, u64)>,
     pushed: u64,
+    /// So many events were taken by the consumer, at least.
+    taken: u64,
     /// The size of what is in all boxes, in bytes.
     bytes: usize,
     /// That is too much, and not yet down to half of it.
@@ -271,7 +294,7 @@ impl Mailboxes {
     /// The consumer is not woken: that is worth doing once for many events, by
     /// [`announce`](Self::announce).
     pub fn push(&self, slot: Slot, event: Event<'static>) -> bool {
-        let mut state = self.lock_for(Some(slot.0));
+        let mut state = self.lock_for(slot.0);
         self.put(&mut state, slot, event);
         self.see_if_full(&mut state, slot)
     }
@@ -371,7 +394,7 @@ impl Mailboxes {
 
     /// Puts an event of the whole bot in. [`Event::Stopped`] is the last of all.
     pub fn push_bot(&self, event: Event<'static>) {
-        let mut state = self.lock_for(None);
+        let mut state = self.lock();
         if matches!(event, Event::Stopped { .. }) {
             state.last = Some(event);
         } else if !state.abandoned && !state.ended {
@@ -436,7 +459,7 @@ impl Mailboxes {
         if state.has_more_of_the_last_layout() {
             let boxes = state.boxes.iter_mut().flatten();
             // Whoever resumes gets it all.
-            boxes.for_each(|mailbox| mailbox.passed_over = None);
+            boxes.for_each(Mailbox::forget_what_was_passed_over);
         }
         state.abandoned = true;
         state.turns.clear();
@@ -477,11 +500,11 @@ impl State {
 
     /// A box whose shard is gone and that is empty makes place for another.
     fn free_if_over(&mut self, index: usize) {
-        let abandoned = self.abandoned;
+        let (abandoned, taken) = (self.abandoned, self.taken);
         let over = |mailbox: &mut Mailbox| {
             // What a handler has not been given is for whoever resumes.
             let is_empty = mailbox.items.is_empty() || mailbox.in_place;
-            mailbox.retired && is_empty && (abandoned || !mailbox.is_owing())
+            mailbox.retired && is_empty && (abandoned || !mailbox.is_owing(taken))
         };
         let place = self.boxes.get_mut(index);
         if let Some(mailbox) = place.and_then(|place| place.take_if(over)) {
@@ -493,11 +516,25 @@ impl State {
         }
     }
 
+    /// Boxes of layouts that are over, whose last events were waited for long enough.
+    fn free_what_owes_no_more(&mut self) {
+        let all = if self.silenced > 0 {
+            self.boxes.len()
+        } else {
+            0
+        };
+        for index in 0..all {
+            if self.at(index).is_some_and(|mailbox| mailbox.silenced) {
+                self.free_if_over(index);
+            }
+        }
+    }
+
     /// Whether something of the layout before the present one is still to be handled: until then nothing of the
     /// present one's sessions is, or who resumes them after a crash would get neither.
     fn has_more_of_the_last_layout(&self) -> bool {
         let mut boxes = self.boxes.iter().flatten();
-        let is_left = |mailbox: &Mailbox| mailbox.has_dispatches() || mailbox.is_owing();
+        let is_left = |mailbox: &Mailbox| mailbox.has_dispatches() || mailbox.is_owing(self.taken);
         self.silenced > 0 && boxes.any(|mailbox| mailbox.silenced && is_left(mailbox))
     }
 
@@ -507,6 +544,9 @@ impl State {
             return;
         };
         let first = mailbox.items.is_empty() && !mailbox.in_place;
+        if mailbox.passed_over.is_some() && matches!(event, Event::Dispatch(_)) {
+            mailbox.passed_over_before = mailbox.passed_over.take();
+        }
         mailbox.bytes += size;
         self.bytes += size;
         mailbox.items.push_back(Item { event, number });

@@ -316,7 +316,11 @@ impl Owner {
                 FleetAction::AskGate(request) => self.gatekeeper.ask(request, &self.to_fleet),
                 FleetAction::LeaveGate { shard, conn } => self.gatekeeper.leave(shard, conn),
                 FleetAction::PrepareSwap => self.mailboxes.prepare_swap(),
-                FleetAction::Swap => self.mailboxes.swap(),
+                FleetAction::Swap => {
+                    self.mailboxes.swap();
+                    // What there is of the old layout cannot be resumed any more.
+                    self.saver.soon();
+                }
                 FleetAction::AbandonSwap => self.mailboxes.abandon_swap(),
                 FleetAction::Done { id, result } => {
                     if let Some(reply) = self.changes.remove(&id) {

@@ -1,13 +1,13 @@
 //! How much a shard does before anybody else gets a turn.
 
-/// On which thread a bot's events are taken, beside those its shards run on.
+/// Whether a bot's events are taken on the thread that its shards run on.
 ///
 /// In one turn a shard takes so many messages at most that no flood keeps a thread from other shards; then the
 /// consumer is woken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "complete by nature")]
 pub enum Consumer {
-    /// On the one that the shards run on: what a turn brings should be no more than fits into the processor's
+    /// They are: what a turn brings should be no more than fits into the processor's
     /// cache, and nothing is gained by handing any of it over before the end of the turn.
     SameThread,
     /// On another: each time it is woken costs as much as some events, so turns are long; and what is handed over

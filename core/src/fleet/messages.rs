@@ -47,8 +47,8 @@ pub enum ReShardPolicy {
     /// event is missed as long as Discord sends it to both within 3 s, and one comes twice only if its body
     /// differs. If that fails, or takes ten minutes, the old ones just go on.
     ///
-    /// A process that crashes soon afterwards has lost what its consumer had left waiting since before the new
-    /// sessions began, and nothing else.
+    /// What the old ones have delivered comes before anything of the new ones. A process that crashes before
+    /// all of it is handled has lost what of it came before the new sessions began; the rest comes again.
     StartThenSwap,
 }
 

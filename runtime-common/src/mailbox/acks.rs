@@ -4,7 +4,7 @@ use std::task::{Context, Poll};
 
 use shardwright_core::EventId;
 
-use super::{Acknowledge, Item, Mailboxes, Slot, State, wake};
+use super::{Acknowledge, Item, Mailbox, Mailboxes, Slot, State, wake};
 
 /// Why an acknowledgement was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -24,24 +24,28 @@ impl Mailboxes {
     pub fn acknowledge(&self, id: EventId) -> Result<(), AcknowledgeError> {
         let mut state = self.settled();
         // A shard that was started anew may have a box for each of its lives, and one that is gone none.
+        let has_waited = state.has_more_of_the_last_layout();
         let boxes = state.boxes.iter_mut().enumerate();
-        let mut boxes = boxes
+        let boxes: Vec<_> = boxes
             .filter_map(|(index, place)| Some((index, place.as_mut()?)))
             .filter(|(_, mailbox)| mailbox.shard == id.shard)
-            .peekable();
-        if boxes.peek().is_none() {
-            return Ok(());
-        }
-        let Some((index, mailbox)) = boxes.find(|(_, mailbox)| mailbox.given >= Some(id)) else {
+            .collect();
+        let was_given = |(_, mailbox): &(usize, &mut Mailbox)| mailbox.given >= Some(id);
+        if !boxes.is_empty() && !boxes.iter().any(was_given) {
             return Err(AcknowledgeError::NotGiven(id));
-        };
-        mailbox.handled = mailbox.handled.max(Some(id));
-        let settled = mailbox.handled >= mailbox.given;
-        let silenced = mailbox.silenced;
-        let mut producers = vec![mailbox.producer.take_if(|_| settled)];
-        drop(boxes);
-        state.free_if_over(index);
-        if silenced && !state.has_more_of_the_last_layout() {
+        }
+        let mut producers = Vec::new();
+        let mut indexes = Vec::new();
+        for (index, mailbox) in boxes {
+            mailbox.handled = mailbox.handled.max(mailbox.given.min(Some(id)));
+            let settled = mailbox.handled >= mailbox.given;
+            producers.push(mailbox.producer.take_if(|_| settled));
+            indexes.push(index);
+        }
+        for index in indexes {
+            state.free_if_over(index);
+        }
+        if has_waited && !state.has_more_of_the_last_layout() {
             let boxes = state.boxes.iter_mut().flatten();
             producers.extend(boxes.map(|mailbox| mailbox.producer.take()));
         }
@@ -50,10 +54,12 @@ impl Mailboxes {
         Ok(())
     }
 
-    /// The last dispatch of a shard that the consumer has done with.
+    /// The last dispatch of a shard that the consumer has done with; of a layout that has taken over nothing, until all
+    /// is done with that the layout before has delivered.
     #[must_use]
     pub fn handled(&self, slot: Slot) -> Option<EventId> {
         let mut state = self.settled();
+        state.free_what_owes_no_more();
         let waits = state.has_more_of_the_last_layout();
         let mailbox = state.at(slot.0)?;
         let handled = mailbox.handled_through();
@@ -61,10 +67,12 @@ impl Mailboxes {
     }
 
     /// Takes back the dispatches of a shard that the consumer has not been given, and all that are still
-    /// to come: whoever resumes its session gets them. What is left of sessions that are lost stays.
-    /// Returns the last that was given.
+    /// to come: whoever resumes its session gets them. What is left of sessions that are lost stays, and of a layout that
+    /// is over, whose sessions nobody resumes.
+    /// Returns the last that was given, or that need not be.
     pub fn withdraw(&self, slot: Slot) -> Option<EventId> {
         let mut state = self.settled();
+        let waits = state.has_more_of_the_last_layout();
         let State {
             boxes,
             bytes,
@@ -72,7 +80,17 @@ impl Mailboxes {
             ..
         } = &mut *state;
         let mailbox = boxes.get_mut(slot.0)?.as_mut()?;
+        if mailbox.silenced {
+            return mailbox.given;
+        }
+        if waits {
+            // Whoever resumes gets it all, rather than nothing of what is lost with this process.
+            mailbox.forget_what_was_passed_over();
+        }
         let given = mailbox.given_through();
+        // That is all before what is withdrawn now.
+        mailbox.forget_what_was_passed_over();
+        mailbox.passed_over = given;
         let aside = mailbox.aside.get_or_insert_default();
         aside.take_from(&mut mailbox.items, mailbox.lost);
         *bytes -= mailbox.bytes;
@@ -88,7 +106,7 @@ impl Mailboxes {
     }
 
     /// Ready with the last dispatch that a withdrawn shard's next life goes on after: the last that was
-    /// given, once that has been acknowledged if this is done by hand.
+    /// given, or that need not be, once all before has been acknowledged if this is done by hand.
     pub fn poll_settled(&self, slot: Slot, cx: &mut Context<'_>) -> Poll<Option<EventId>> {
         let mut state = self.settled();
         let abandoned = state.abandoned;
@@ -96,10 +114,14 @@ impl Mailboxes {
         let Some(mailbox) = state.at(slot.0) else {
             return Poll::Ready(None);
         };
-        if self.acknowledge == Acknowledge::OnNext {
-            return Poll::Ready(mailbox.given_through());
-        }
         let waits = waits && !mailbox.silenced;
+        if self.acknowledge == Acknowledge::OnNext {
+            let through = mailbox.given_through();
+            return Poll::Ready(if waits { mailbox.given } else { through });
+        }
+        if abandoned && waits {
+            return Poll::Ready(None);
+        }
         if (mailbox.handled >= mailbox.given && !waits) || abandoned {
             return Poll::Ready(mailbox.handled_through());
         }

@@ -77,7 +77,7 @@ impl Mailboxes {
     ///
     /// The consumer is not woken, as by [`push`](Self::push).
     pub fn push_all(&self, slot: Slot, batch: &mut Batch, keep: bool) -> Room {
-        let mut state = self.lock_for(Some(slot.0));
+        let mut state = self.lock_for(slot.0);
         let is_plain =
             !batch.is_mixed && self.overflow == Overflow::Pause && state.is_plain(slot.0);
         if is_plain {

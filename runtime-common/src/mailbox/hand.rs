@@ -3,9 +3,8 @@
 //!
 //! They are its own until anybody wants to know or to change what it was given. Whoever does has both
 //! locks ([`Mailboxes::settled`]): what is left at hand goes back to the front of its mailbox first. So does it, if
-//! it was much, when something comes of another shard or of the bot. So it makes
-//! no difference to anything but time, with two exceptions: events of the bot come after the few that are at hand,
-//! and turns are of more than one event.
+//! it was much, when something comes of another shard. So it makes no difference to anything but time, but that turns
+//! are of more than one event.
 
 use std::collections::VecDeque;
 use std::sync::{MutexGuard, PoisonError};
@@ -17,7 +16,7 @@ use super::{Acknowledge, Item, Mailboxes, State, wake};
 
 /// So many events in one round of all shards: that long another shard may have to wait at most.
 const A_ROUND: usize = 16;
-/// So many, and twice the part, if nothing of any other waits.
+/// So many, and twice that part of the events, if nothing of any other waits.
 const ALONE: usize = 128;
 /// And of a mailbox at most this part of its limits: what is at hand does not count there.
 const PART: usize = 64;
@@ -71,10 +70,7 @@ impl Hand {
         if std::mem::take(&mut self.holds_dispatch) {
             state.in_hand = Some(index);
         }
-        if !self.items.is_empty() {
-            // What was left out meanwhile comes after these.
-            mailbox.passed_over = None;
-        }
+        let gives_back = !self.items.is_empty();
         let was_empty = mailbox.items.is_empty();
         for item in self.items.drain(..).rev() {
             let size = item.size();
@@ -82,7 +78,11 @@ impl Hand {
             state.bytes += size;
             mailbox.items.push_front(item);
         }
-        if was_empty && !mailbox.items.is_empty() {
+        if gives_back && was_empty {
+            state.turns.push_front(index);
+        } else if gives_back && mailbox.silenced {
+            // It comes before all of the next layout, also if it has got something else meanwhile.
+            state.turns.retain(|&turn| turn != index);
             state.turns.push_front(index);
         }
         state.free_if_over(index);
@@ -156,11 +156,11 @@ impl Mailboxes {
         state
     }
 
-    /// The state, for what comes of a shard, or of the bot: much that is at hand of another goes back, so that what
-    /// comes need not wait for all of it.
-    pub(super) fn lock_for(&self, comes_of: Option<usize>) -> MutexGuard<'_, State> {
+    /// The state, for what comes to this box: much that is at hand of another goes back, so that what comes need not
+    /// wait for all of it.
+    pub(super) fn lock_for(&self, index: usize) -> MutexGuard<'_, State> {
         let state = self.lock();
-        if state.much_at_hand.is_none() || state.much_at_hand == comes_of {
+        if state.much_at_hand.is_none_or(|much| much == index) {
             return state;
         }
         drop(state);
@@ -200,6 +200,7 @@ impl Mailboxes {
         }
         mailbox.bytes -= bytes;
         state.bytes -= bytes;
+        state.taken += 1 + hand.items.len() as u64;
         if !mailbox.items.is_empty() {
             // What is left of a layout that is over comes before all of the next.
             match mailbox.silenced {

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use shardwright_core::{Event, Overlap, ShardId};
 
-use super::{Mailboxes, Slot, State, size_of, wake};
+use super::{Acknowledge, Mailboxes, Slot, State, size_of, wake};
 use crate::swap::{Muted, Swap, Verdict};
 
 impl Mailboxes {
@@ -42,6 +42,13 @@ impl Mailboxes {
         };
         let at = Instant::now();
         state.swap = Swap::Done { overlap, at };
+        // What was thrown away of the old one is for whoever resumes.
+        let abandoned = state.abandoned;
+        let owes_until = match self.acknowledge {
+            // Asking for the next says it.
+            Acknowledge::OnNext => u64::MAX,
+            Acknowledge::Manual => state.taken + self.events as u64,
+        };
         let mut kept = Vec::new();
         let mut producers = Vec::new();
         for (index, mailbox) in state.boxes.iter_mut().enumerate() {
@@ -50,10 +57,13 @@ impl Mailboxes {
                 Some(muted) => {
                     mailbox.is_new = true;
                     producers.push(mailbox.producer.take());
-                    mailbox.passed_over = muted.passed_over();
+                    mailbox.passed_over = muted.passed_over().filter(|_| !abandoned);
                     kept.extend(muted.into_events().map(|event| (index, event)));
                 }
-                None => mailbox.silenced = true,
+                None => {
+                    mailbox.silenced = true;
+                    mailbox.owes_until = owes_until;
+                }
             }
         }
         let State {
@@ -77,7 +87,7 @@ impl Mailboxes {
             if let Event::Dispatch(dispatch) = &event
                 && state.swap.judge(dispatch, true) == Verdict::LeaveOut
             {
-                if let Some(mailbox) = state.at(index) {
+                if let Some(mailbox) = state.at(index).filter(|_| !abandoned) {
                     mailbox.pass_over(dispatch.id());
                 }
                 continue;

@@ -103,12 +103,21 @@ impl Both {
         for event in news {
             boxes.push(muted, event);
         }
-        boxes.retire(slot);
         Self {
             boxes,
             old: slot,
             new: muted,
         }
+    }
+
+    /// The old shard has ended, as it does soon.
+    fn old_is_gone(self) -> Self {
+        self.boxes.retire(self.old);
+        self
+    }
+
+    fn withdrawn(&self) -> Option<u64> {
+        self.boxes.withdraw(self.new).map(|id| id.seq)
     }
 
     /// What of the new layout's session is done with, for whoever resumes it after a crash.
@@ -127,7 +136,7 @@ impl Both {
 #[test]
 fn a_crash_after_a_swap_loses_nothing_that_only_the_old_layout_has() {
     // Sequences 2 to 4 of the new one are what the old one has delivered.
-    let both = Both::new(Acknowledge::OnNext, 4, 2, 4);
+    let both = Both::new(Acknowledge::OnNext, 4, 2, 4).old_is_gone();
     for seq in 1..=4 {
         assert_eq!(taken(&both.boxes), (0, seq));
         assert_eq!(both.handled(), None, "{seq} is in the consumer's hands");
@@ -144,7 +153,7 @@ fn a_crash_after_a_swap_loses_nothing_that_only_the_old_layout_has() {
 fn what_the_old_layout_has_delivered_does_not_come_again_after_a_crash() {
     // All of it before the swap, some of it before and some after, and nothing that counts.
     for (old, before, after) in [(6, 6, 0), (6, 3, 3), (6, 0, 6), (1, 1, 0)] {
-        let both = Both::new(Acknowledge::OnNext, old, before, after);
+        let both = Both::new(Acknowledge::OnNext, old, before, after).old_is_gone();
         for seq in 1..=old {
             assert_eq!(taken(&both.boxes), (0, seq));
             assert_eq!(both.handled(), None);
@@ -153,7 +162,7 @@ fn what_the_old_layout_has_delivered_does_not_come_again_after_a_crash() {
         let all = Some(before + after);
         assert_eq!(both.handled(), all, "{old}, {before}, {after}");
         assert_eq!(both.settled(), Poll::Ready(all));
-        assert_eq!(both.boxes.withdraw(both.new).map(|id| id.seq), all);
+        assert_eq!(both.withdrawn(), all);
     }
 }
 
@@ -164,7 +173,7 @@ fn by_hand_the_new_layout_waits_for_what_the_old_one_has_given() {
         session: 1,
         seq,
     };
-    let both = Both::new(Acknowledge::Manual, 4, 2, 4);
+    let both = Both::new(Acknowledge::Manual, 4, 2, 4).old_is_gone();
     for seq in 1..=4 {
         assert_eq!(taken(&both.boxes), (0, seq));
     }
@@ -192,10 +201,124 @@ fn by_hand_the_new_layout_waits_for_what_the_old_one_has_given() {
 }
 
 #[test]
-fn who_resumes_after_the_consumer_is_gone_gets_what_it_has_not_had_of_the_old_layout() {
-    let both = Both::new(Acknowledge::OnNext, 4, 4, 0);
-    taken(&both.boxes);
+fn who_resumes_gets_what_the_consumer_has_not_had_of_the_old_layout() {
+    type Ends = [fn(&Both) -> Option<u64>; 2];
+    let settled = |both: &Both| match both.settled() {
+        Poll::Ready(seq) => seq,
+        Poll::Pending => panic!("nothing has to be waited for"),
+    };
+    let ends: [Ends; 2] = [[Both::withdrawn, settled], [settled, Both::withdrawn]];
+    for first in [None, Some(())] {
+        for [one, other] in ends {
+            let both = Both::new(Acknowledge::OnNext, 4, 4, 0).old_is_gone();
+            taken(&both.boxes);
+            if first.is_some() {
+                both.boxes.abandon();
+            }
+            assert_eq!((one(&both), both.handled()), (None, None));
+            both.boxes.abandon();
+            assert_eq!(other(&both), None);
+        }
+    }
+}
+
+#[test]
+fn by_hand_too() {
+    let both = Both::new(Acknowledge::Manual, 4, 2, 4).old_is_gone();
+    for _ in 1..=5 {
+        taken(&both.boxes);
+    }
+    let last = EventId {
+        shard: ShardId::new(1, 3).unwrap(),
+        session: 1,
+        seq: 5,
+    };
+    both.boxes.acknowledge(last).unwrap();
+    assert_eq!((both.settled(), both.handled()), (Poll::Pending, None));
     both.boxes.abandon();
-    assert_eq!(both.boxes.withdraw(both.new), None);
     assert_eq!(both.settled(), Poll::Ready(None));
+}
+
+#[test]
+fn what_a_layout_that_is_over_has_delivered_is_not_taken_back() {
+    // It is told to keep its session while it ends.
+    let both = Both::new(Acknowledge::OnNext, 4, 4, 0);
+    assert_eq!(taken(&both.boxes), (0, 1));
+    assert_eq!(both.boxes.withdraw(both.old).map(|id| id.seq), Some(1));
+    let both = both.old_is_gone();
+    for seq in 2..=4 {
+        assert_eq!((taken(&both.boxes), both.handled()), ((0, seq), None));
+    }
+    assert!(is_empty(&both.boxes));
+    assert_eq!(both.handled(), Some(4));
+}
+
+#[test]
+fn by_hand_what_nobody_acknowledges_is_not_waited_for_for_ever() {
+    let both = Both::new(Acknowledge::Manual, 2, 2, 150).old_is_gone();
+    for seq in 1..=2 {
+        assert_eq!(taken(&both.boxes), (0, seq));
+    }
+    for seq in 3..=152 {
+        assert_eq!(taken(&both.boxes), (1, seq));
+        let id = EventId {
+            shard: ShardId::new(1, 3).unwrap(),
+            session: 1,
+            seq,
+        };
+        both.boxes.acknowledge(id).unwrap();
+        // A mailbox holds a hundred.
+        let is_over = seq >= 100;
+        assert_eq!(both.handled(), is_over.then_some(seq), "{seq}");
+    }
+}
+
+#[test]
+fn other_events_of_both_layouts_change_nothing() {
+    let both = Both::new(Acknowledge::OnNext, 4, 1, 0);
+    both.boxes.push(both.new, heartbeat());
+    for event in dispatches(1, 3).into_iter().skip(1) {
+        both.boxes.push(both.new, event);
+    }
+    // Some of the old one's are at hand when it gets something else.
+    assert_eq!(taken(&both.boxes), (0, 1));
+    both.boxes.push(both.old, heartbeat());
+    assert_eq!(both.handled(), None);
+    let both = both.old_is_gone();
+    for seq in 2..=4 {
+        assert_eq!((taken(&both.boxes), both.handled()), ((0, seq), None));
+    }
+    for _ in 0..2 {
+        assert!(matches!(take(&both.boxes), Some(Event::Heartbeat { .. })));
+    }
+    assert!(is_empty(&both.boxes));
+    assert_eq!(both.handled(), Some(3));
+    // Left out, and another behind it that waits.
+    for event in dispatches(1, 6).into_iter().skip(3) {
+        both.boxes.push(both.new, event);
+    }
+    assert_eq!(both.handled(), Some(4));
+    both.boxes.push(both.new, heartbeat());
+    assert_eq!(taken(&both.boxes), (1, 5));
+    assert_eq!(both.withdrawn(), Some(5));
+}
+
+#[test]
+fn one_swap_after_another_keeps_the_order() {
+    let both = Both::new(Acknowledge::OnNext, 3, 3, 2);
+    let third = both.boxes.add_muted(ShardId::new(2, 3).unwrap());
+    both.boxes.prepare_swap();
+    both.boxes.swap();
+    for event in dispatches(2, 2) {
+        both.boxes.push(third, event);
+    }
+    both.boxes.retire(both.new);
+    both.boxes.retire(both.old);
+    for of in [(0, 1), (0, 2), (0, 3), (1, 4), (1, 5)] {
+        assert_eq!(taken(&both.boxes), of);
+        assert_eq!(both.boxes.handled(third), None);
+    }
+    assert_eq!((taken(&both.boxes), taken(&both.boxes)), ((2, 1), (2, 2)));
+    assert!(is_empty(&both.boxes));
+    assert_eq!(both.boxes.handled(third).map(|id| id.seq), Some(2));
 }
