@@ -376,6 +376,17 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_returned_yet_is_no_reason_to_rest() {
+        let mut line = line([binary(10), binary(20), binary(30)].concat(), 1_000_000);
+        let mut framing = Framing::new(Vec::new(), config());
+        assert!(framing.read(&mut line).is_ready());
+        framing.rest(&mut line);
+        let (messages, _) = read_all(&mut framing, &mut line);
+        let sizes: Vec<usize> = messages.iter().map(Frame::len).collect();
+        assert_eq!(sizes, [20, 30]);
+    }
+
+    #[test]
     fn an_answer_to_a_ping_is_sent_first() {
         let bytes = [binary(5000), ping()].concat();
         let mut line = line(bytes, 1_000_000);
