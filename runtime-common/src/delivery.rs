@@ -228,9 +228,14 @@ impl Delivery {
         let Some(spot) = self.spot.as_mut().filter(|spot| spot.muted) else {
             return;
         };
-        if let Poll::Ready(kept) = self.mailboxes.poll_kept(self.slot, cx) {
-            spot.muted = false;
-            kept.into_iter().for_each(|event| spot.handle(event));
+        while let Poll::Ready(kept) = self.mailboxes.poll_kept(self.slot, cx) {
+            match kept {
+                Some(event) => spot.handle(event),
+                None => {
+                    spot.muted = false;
+                    return;
+                }
+            }
         }
     }
 

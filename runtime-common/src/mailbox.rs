@@ -98,8 +98,8 @@ struct Mailbox {
     /// not.
     passed_over: Option<EventId>,
     passed_over_before: Option<EventId>,
-    /// Of one that is over: once the consumer has taken so many events in all, what it has not acknowledged of this
-    /// is waited for no more.
+    /// Of one that is over: once the consumer has taken so many events in all, as many since the last of this as a
+    /// mailbox holds, what it has not acknowledged of this is waited for no more.
     owes_until: u64,
 }
 
@@ -155,8 +155,10 @@ impl Mailbox {
         self.passed_over = Some(id);
     }
 
-    fn forget_what_was_passed_over(&mut self) {
-        (self.passed_over, self.passed_over_before) = (None, None);
+    /// What waits here goes elsewhere: only what was left out before it counts from now on.
+    fn freeze_what_was_passed_over(&mut self) {
+        self.passed_over = self.given_through();
+        self.passed_over_before = None;
     }
 
     fn has_dispatches(&self) -> bool {
@@ -199,6 +201,8 @@ struct State {
     last: Option<Event<'static>>,
     ended: bool,
     abandoned: bool,
+    /// And had not done with all that a layout that was over had delivered.
+    left_behind: bool,
     consumer: Option<Waker>,
 }
 
@@ -456,11 +460,7 @@ impl Mailboxes {
     /// Nobody will take events any more: what is there and what comes is thrown away.
     pub fn abandon(&self) {
         let mut state = self.settled();
-        if state.has_more_of_the_last_layout() {
-            let boxes = state.boxes.iter_mut().flatten();
-            // Whoever resumes gets it all.
-            boxes.for_each(Mailbox::forget_what_was_passed_over);
-        }
+        state.left_behind = state.has_more_of_the_last_layout();
         state.abandoned = true;
         state.turns.clear();
         let bot = std::mem::take(&mut state.bot);
@@ -469,6 +469,7 @@ impl Mailboxes {
         let mut thrown = VecDeque::new();
         let mut producers = Vec::new();
         for mailbox in state.boxes.iter_mut().flatten() {
+            mailbox.freeze_what_was_passed_over();
             thrown.append(&mut mailbox.items);
             mailbox.bytes = 0;
             mailbox.full = false;
@@ -535,7 +536,17 @@ impl State {
     fn has_more_of_the_last_layout(&self) -> bool {
         let mut boxes = self.boxes.iter().flatten();
         let is_left = |mailbox: &Mailbox| mailbox.has_dispatches() || mailbox.is_owing(self.taken);
-        self.silenced > 0 && boxes.any(|mailbox| mailbox.silenced && is_left(mailbox))
+        let is_here =
+            self.silenced > 0 && boxes.any(|mailbox| mailbox.silenced && is_left(mailbox));
+        is_here || self.left_behind
+    }
+
+    /// Whether something of it has not been given yet.
+    fn has_more_to_give_of_the_last_layout(&self) -> bool {
+        let mut boxes = self.boxes.iter().flatten();
+        let is_here =
+            self.silenced > 0 && boxes.any(|mailbox| mailbox.silenced && mailbox.has_dispatches());
+        is_here || self.left_behind
     }
 
     fn put(&mut self, index: usize, event: Event<'static>, size: usize) {

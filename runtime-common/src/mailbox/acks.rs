@@ -37,6 +37,10 @@ impl Mailboxes {
         let mut producers = Vec::new();
         let mut indexes = Vec::new();
         for (index, mailbox) in boxes {
+            if !mailbox.retired && mailbox.given < Some(id) {
+                // Of another life, whose sessions have numbers of their own.
+                continue;
+            }
             mailbox.handled = mailbox.handled.max(mailbox.given.min(Some(id)));
             let settled = mailbox.handled >= mailbox.given;
             producers.push(mailbox.producer.take_if(|_| settled));
@@ -83,14 +87,8 @@ impl Mailboxes {
         if mailbox.silenced {
             return mailbox.given;
         }
-        if waits {
-            // Whoever resumes gets it all, rather than nothing of what is lost with this process.
-            mailbox.forget_what_was_passed_over();
-        }
+        mailbox.freeze_what_was_passed_over();
         let given = mailbox.given_through();
-        // That is all before what is withdrawn now.
-        mailbox.forget_what_was_passed_over();
-        mailbox.passed_over = given;
         let aside = mailbox.aside.get_or_insert_default();
         aside.take_from(&mut mailbox.items, mailbox.lost);
         *bytes -= mailbox.bytes;
@@ -102,7 +100,8 @@ impl Mailboxes {
         let producer = self.producer_with_room(&mut state, slot.0);
         drop(state);
         wake(producer);
-        given
+        // What is lost of the last layout, should this process crash, comes again.
+        given.filter(|_| !waits)
     }
 
     /// Ready with the last dispatch that a withdrawn shard's next life goes on after: the last that was
@@ -110,14 +109,16 @@ impl Mailboxes {
     pub fn poll_settled(&self, slot: Slot, cx: &mut Context<'_>) -> Poll<Option<EventId>> {
         let mut state = self.settled();
         let abandoned = state.abandoned;
-        let waits = state.has_more_of_the_last_layout();
+        let waits = match self.acknowledge {
+            Acknowledge::OnNext => state.has_more_to_give_of_the_last_layout(),
+            Acknowledge::Manual => state.has_more_of_the_last_layout(),
+        };
         let Some(mailbox) = state.at(slot.0) else {
             return Poll::Ready(None);
         };
         let waits = waits && !mailbox.silenced;
         if self.acknowledge == Acknowledge::OnNext {
-            let through = mailbox.given_through();
-            return Poll::Ready(if waits { mailbox.given } else { through });
+            return Poll::Ready(mailbox.given_through().filter(|_| !waits));
         }
         if abandoned && waits {
             return Poll::Ready(None);

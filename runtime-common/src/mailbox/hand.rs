@@ -174,7 +174,7 @@ impl Mailboxes {
         let most = match (self.acknowledge, state.turns.len()) {
             // What is acknowledged by hand is settled with each event.
             (Acknowledge::Manual, _) => 1,
-            (Acknowledge::OnNext, 0) if before.is_none() => ALONE.min(2 * self.events / PART),
+            (Acknowledge::OnNext, 0) if before.is_none() => ALONE.min(self.events / (PART / 2)),
             (Acknowledge::OnNext, others) => (A_ROUND / (others + 1)).min(self.events / PART),
         };
         let most_bytes = (most * A_MEAN).min(self.bytes / PART);
@@ -201,6 +201,10 @@ impl Mailboxes {
         mailbox.bytes -= bytes;
         state.bytes -= bytes;
         state.taken += 1 + hand.items.len() as u64;
+        if mailbox.silenced {
+            let owes_until = state.taken.saturating_add(self.events as u64);
+            mailbox.owes_until = mailbox.owes_until.max(owes_until);
+        }
         if !mailbox.items.is_empty() {
             // What is left of a layout that is over comes before all of the next.
             match mailbox.silenced {

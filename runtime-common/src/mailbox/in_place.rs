@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use shardwright_core::Event;
 
-use super::{Mailboxes, Slot, State, size_of};
+use super::{Item, Mailboxes, Slot, State, size_of};
 use crate::swap::{Swap, Verdict};
 
 impl Mailboxes {
@@ -66,18 +66,26 @@ impl Mailboxes {
         None
     }
 
-    /// Ready once a shard that was muted is heard, with what it has kept: for delivery in place.
-    pub(crate) fn poll_kept(&self, slot: Slot, cx: &mut Context<'_>) -> Poll<Vec<Event<'static>>> {
+    /// Ready once a shard that was muted is heard, with the next event that it has kept: for delivery in place. What
+    /// is not asked for stays, should a handler panic.
+    pub(crate) fn poll_kept(
+        &self,
+        slot: Slot,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Event<'static>>> {
         let mut state = self.lock();
         let State { boxes, bytes, .. } = &mut *state;
         let Some(Some(mailbox)) = boxes.get_mut(slot.0) else {
-            return Poll::Ready(Vec::new());
+            return Poll::Ready(None);
         };
         if mailbox.muted.is_some() {
             mailbox.producer = Some(cx.waker().clone());
             return Poll::Pending;
         }
-        *bytes -= std::mem::take(&mut mailbox.bytes);
-        Poll::Ready(mailbox.items.drain(..).map(|item| item.event).collect())
+        let item = mailbox.items.pop_front();
+        let size = item.as_ref().map_or(0, Item::size);
+        mailbox.bytes -= size;
+        *bytes -= size;
+        Poll::Ready(item.map(|item| item.event))
     }
 }

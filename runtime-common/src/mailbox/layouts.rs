@@ -47,7 +47,7 @@ impl Mailboxes {
         let owes_until = match self.acknowledge {
             // Asking for the next says it.
             Acknowledge::OnNext => u64::MAX,
-            Acknowledge::Manual => state.taken + self.events as u64,
+            Acknowledge::Manual => state.taken.saturating_add(self.events as u64),
         };
         let mut kept = Vec::new();
         let mut producers = Vec::new();

@@ -236,7 +236,154 @@ fn by_hand_too() {
     both.boxes.acknowledge(last).unwrap();
     assert_eq!((both.settled(), both.handled()), (Poll::Pending, None));
     both.boxes.abandon();
-    assert_eq!(both.settled(), Poll::Ready(None));
+    for _ in 0..2 {
+        assert_eq!((both.settled(), both.handled()), (Poll::Ready(None), None));
+    }
+    assert_eq!(both.withdrawn(), None);
+}
+
+#[test]
+fn by_hand_a_shard_that_is_withdrawn_goes_on_after_what_it_left_out() {
+    let both = Both::new(Acknowledge::Manual, 4, 4, 0).old_is_gone();
+    for seq in 1..=4 {
+        assert_eq!(taken(&both.boxes), (0, seq));
+    }
+    assert_eq!((both.withdrawn(), both.settled()), (None, Poll::Pending));
+    let last = EventId {
+        shard: ShardId::new(0, 3).unwrap(),
+        session: 1,
+        seq: 4,
+    };
+    both.boxes.acknowledge(last).unwrap();
+    assert_eq!(both.settled(), Poll::Ready(Some(4)));
+    // And on the fly: the last one is in the consumer's hands while it waits for the end.
+    let both = Both::new(Acknowledge::OnNext, 4, 4, 0).old_is_gone();
+    for seq in 1..=4 {
+        assert_eq!(taken(&both.boxes), (0, seq));
+    }
+    assert_eq!(
+        (both.handled(), both.settled()),
+        (None, Poll::Ready(Some(4)))
+    );
+}
+
+/// What is left out behind a dispatch that waits says nothing of that.
+#[test]
+fn what_is_left_out_behind_what_waits_does_not_count() {
+    for acknowledge in [Acknowledge::OnNext, Acknowledge::Manual] {
+        for is_at_hand in [false, true] {
+            for abandons in [false, true] {
+                let boxes = Mailboxes::new(4096, 1 << 20, Overflow::Pause, acknowledge);
+                let old = add(&boxes, 0);
+                let new = boxes.add_muted(ShardId::new(1, 3).unwrap());
+                boxes.prepare_swap();
+                let mut olds = dispatches(0, 5);
+                // The old one has delivered 1, 2 and 5 of what the new one will have.
+                for seq in [5, 2, 1] {
+                    boxes.push(old, olds.remove(seq - 1));
+                }
+                boxes.swap();
+                for _ in 0..3 {
+                    assert_eq!(taken(&boxes).0, 0);
+                }
+                if acknowledge == Acknowledge::Manual {
+                    let shard = ShardId::new(0, 3).unwrap();
+                    let id = |seq| EventId {
+                        shard,
+                        session: 1,
+                        seq,
+                    };
+                    boxes.acknowledge(id(1)).unwrap();
+                }
+                assert!(is_empty(&boxes));
+                boxes.retire(old);
+                for event in dispatches(1, 4) {
+                    boxes.push(new, event);
+                }
+                let mut wanted = 2;
+                if is_at_hand {
+                    assert_eq!(taken(&boxes), (1, 3));
+                    wanted = 3;
+                }
+                boxes.push(new, dispatches(1, 5).remove(4));
+                if abandons {
+                    boxes.abandon();
+                }
+                let what = format!("{acknowledge:?} {is_at_hand} {abandons}");
+                let handled = boxes.handled(new).map(|id| id.seq);
+                assert!(
+                    handled <= Some(wanted) && (is_at_hand || handled == Some(2)),
+                    "{what}"
+                );
+                let withdrawn = boxes.withdraw(new).map(|id| id.seq);
+                assert_eq!(withdrawn, Some(wanted), "{what}");
+                let settled = boxes.poll_settled(new, &mut Context::from_waker(Waker::noop()));
+                if let Poll::Ready(id) = settled {
+                    assert!(id.map(|id| id.seq) <= Some(wanted), "{what}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_at_hand_of_the_old_layout_comes_first_too() {
+    let boxes = new(8192, Overflow::Pause);
+    let (old, new) = (add(&boxes, 0), boxes.add_muted(ShardId::new(1, 3).unwrap()));
+    // The new one has something in its mailbox before the old one has.
+    boxes.push(new, heartbeat());
+    boxes.prepare_swap();
+    for event in dispatches(0, 40) {
+        boxes.push(old, event);
+    }
+    boxes.swap();
+    assert_eq!(taken(&boxes), (0, 1));
+    assert!(matches!(
+        take_after(&boxes, 39),
+        Some(Event::Heartbeat { .. })
+    ));
+    // All of the old one is at hand, much or little, when its box gets something else.
+    for count in [10, 60] {
+        let boxes = Mailboxes::new(8192, 1 << 30, Overflow::Pause, Acknowledge::OnNext);
+        let (old, new) = (add(&boxes, 0), boxes.add_muted(ShardId::new(1, 3).unwrap()));
+        boxes.prepare_swap();
+        for event in dispatches(0, count) {
+            boxes.push(old, event);
+        }
+        boxes.swap();
+        assert_eq!(taken(&boxes), (0, 1));
+        for event in dispatches(1, count + 3).into_iter().skip(count as usize) {
+            boxes.push(new, event);
+        }
+        boxes.push(old, heartbeat());
+        assert_eq!(boxes.handled(new), None);
+        for seq in 2..=count {
+            assert_eq!(taken(&boxes), (0, seq));
+        }
+    }
+}
+
+/// Takes so many dispatches, then one more event.
+fn take_after(boxes: &Mailboxes, dispatches: usize) -> Option<Event<'static>> {
+    for _ in 0..dispatches {
+        taken(boxes);
+    }
+    take(boxes)
+}
+
+#[test]
+fn a_mailbox_may_be_as_large_as_a_number_can_say() {
+    for acknowledge in [Acknowledge::OnNext, Acknowledge::Manual] {
+        let boxes = Mailboxes::new(usize::MAX, usize::MAX, Overflow::Pause, acknowledge);
+        let slot = add(&boxes, 0);
+        boxes.prepare_swap();
+        for event in dispatches(0, 3) {
+            boxes.push(slot, event);
+        }
+        assert_eq!(taken(&boxes), (0, 1));
+        boxes.swap();
+        assert_eq!((taken(&boxes), taken(&boxes)), ((0, 2), (0, 3)));
+    }
 }
 
 #[test]
@@ -255,11 +402,12 @@ fn what_a_layout_that_is_over_has_delivered_is_not_taken_back() {
 
 #[test]
 fn by_hand_what_nobody_acknowledges_is_not_waited_for_for_ever() {
-    let both = Both::new(Acknowledge::Manual, 2, 2, 150).old_is_gone();
-    for seq in 1..=2 {
-        assert_eq!(taken(&both.boxes), (0, seq));
+    // A mailbox holds a hundred, and the old one was full.
+    let both = Both::new(Acknowledge::Manual, 100, 100, 150).old_is_gone();
+    for seq in 1..=100 {
+        assert_eq!((taken(&both.boxes), both.handled()), ((0, seq), None));
     }
-    for seq in 3..=152 {
+    for seq in 101..=250 {
         assert_eq!(taken(&both.boxes), (1, seq));
         let id = EventId {
             shard: ShardId::new(1, 3).unwrap(),
@@ -267,8 +415,7 @@ fn by_hand_what_nobody_acknowledges_is_not_waited_for_for_ever() {
             seq,
         };
         both.boxes.acknowledge(id).unwrap();
-        // A mailbox holds a hundred.
-        let is_over = seq >= 100;
+        let is_over = seq >= 200;
         assert_eq!(both.handled(), is_over.then_some(seq), "{seq}");
     }
 }
