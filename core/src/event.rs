@@ -18,7 +18,7 @@ pub struct EventId {
     /// The shard it came on.
     pub shard: ShardId,
     /// The ordinal of the session it belongs to: 1 for a machine's first session, one more at each
-    /// READY. A late acknowledgement of an old session cannot count for a new one.
+    /// READY. A late acknowledgement of an old session cannot count for a new one of the same machine.
     pub session: u32,
     /// Discord's sequence number within the session.
     pub seq: u64,

@@ -249,8 +249,9 @@ impl Bot {
     ///
     /// Each goes on after the last event that was taken, or under [`Acknowledge::Manual`] after the last
     /// that was acknowledged, for which it waits at most 5 s. Those that still waited come to whoever
-    /// resumes.
+    /// resumes. Right after a change of layouts more may: see [`ReShardPolicy::StartThenSwap`].
     ///
+    /// [`ReShardPolicy::StartThenSwap`]: shardwright_core::ReShardPolicy::StartThenSwap
     /// [`Acknowledge::Manual`]: crate::Acknowledge::Manual
     pub async fn disconnect_keeping_sessions(&self) -> Vec<ShardState> {
         self.stop(Stop::Keep).await

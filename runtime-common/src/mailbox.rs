@@ -460,20 +460,26 @@ impl Mailboxes {
     /// Nobody will take events any more: what is there and what comes is thrown away.
     pub fn abandon(&self) {
         let mut state = self.settled();
-        state.left_behind = state.has_more_of_the_last_layout();
+        state.left_behind = match self.acknowledge {
+            Acknowledge::OnNext => state.has_more_to_give_of_the_last_layout(),
+            Acknowledge::Manual => state.has_more_of_the_last_layout(),
+        };
         state.abandoned = true;
         state.turns.clear();
         let bot = std::mem::take(&mut state.bot);
-        state.bytes = 0;
         state.full = false;
         let mut thrown = VecDeque::new();
         let mut producers = Vec::new();
-        for mailbox in state.boxes.iter_mut().flatten() {
-            mailbox.freeze_what_was_passed_over();
-            thrown.append(&mut mailbox.items);
-            mailbox.bytes = 0;
+        let State { boxes, bytes, .. } = &mut *state;
+        for mailbox in boxes.iter_mut().flatten() {
             mailbox.full = false;
             producers.push(mailbox.producer.take());
+            // What is there for a handler on the spot is nobody else's affair.
+            if !mailbox.in_place {
+                mailbox.freeze_what_was_passed_over();
+                thrown.append(&mut mailbox.items);
+                *bytes -= std::mem::take(&mut mailbox.bytes);
+            }
         }
         drop(state);
         producers.into_iter().for_each(wake);

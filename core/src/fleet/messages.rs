@@ -47,8 +47,9 @@ pub enum ReShardPolicy {
     /// event is missed as long as Discord sends it to both within 3 s, and one comes twice only if its body
     /// differs. If that fails, or takes ten minutes, the old ones just go on.
     ///
-    /// What the old ones have delivered comes before anything of the new ones. A process that crashes before
-    /// all of it is handled has lost what of it came before the new sessions began; the rest comes again.
+    /// What the old ones have delivered comes before anything of the new ones. Until all of it is handled the new
+    /// sessions go on from where they began, should they be resumed: a process that crashes before that has lost
+    /// what of it came earlier, and the rest comes again, as it does after a hand-over, or when a driver is lost.
     StartThenSwap,
 }
 

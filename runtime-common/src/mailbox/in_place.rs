@@ -89,3 +89,38 @@ impl Mailboxes {
         Poll::Ready(item.map(|item| item.event))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+    use std::time::Duration;
+
+    use shardwright_core::ShardId;
+
+    use super::*;
+    use crate::{Acknowledge, Overflow};
+
+    #[test]
+    fn what_is_kept_for_a_handler_comes_one_by_one_also_when_the_consumer_is_gone() {
+        let boxes = Mailboxes::new(10, 1 << 20, Overflow::Pause, Acknowledge::OnNext);
+        let shard = ShardId::SINGLE;
+        let slot = boxes.add_muted(shard);
+        boxes.set_in_place(slot);
+        for latency in (1..=3).map(Duration::from_secs) {
+            boxes.push(slot, Event::Heartbeat { shard, latency });
+        }
+        let next = || boxes.poll_kept(slot, &mut Context::from_waker(Waker::noop()));
+        assert!(next().is_pending(), "it is not heard yet");
+        boxes.prepare_swap();
+        boxes.swap();
+        for number in 1..=3 {
+            let Poll::Ready(Some(Event::Heartbeat { latency, .. })) = next() else {
+                panic!("{number} is missing");
+            };
+            assert_eq!(latency, Duration::from_secs(number));
+            boxes.abandon();
+        }
+        assert!(matches!(next(), Poll::Ready(None)));
+        assert_eq!(boxes.lock().bytes, 0);
+    }
+}

@@ -22,14 +22,17 @@ impl Mailboxes {
 
     /// From now on what is delivered is remembered, for a swap.
     pub fn prepare_swap(&self) {
+        let mut state = self.lock();
+        // With the lock: who has it may be about to say the contrary of an earlier one.
         self.hints.swapping.store(true, Ordering::Relaxed);
-        self.lock().swap = Swap::Prepared(Overlap::new());
+        state.swap = Swap::Prepared(Overlap::new());
     }
 
     /// There will be no swap.
     pub fn abandon_swap(&self) {
+        let mut state = self.lock();
         self.hints.swapping.store(false, Ordering::Relaxed);
-        self.lock().swap = Swap::None;
+        state.swap = Swap::None;
     }
 
     /// The shards that were muted take over: what the others have not delivered of their last seconds is

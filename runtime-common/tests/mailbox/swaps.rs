@@ -265,6 +265,8 @@ fn by_hand_a_shard_that_is_withdrawn_goes_on_after_what_it_left_out() {
         (both.handled(), both.settled()),
         (None, Poll::Ready(Some(4)))
     );
+    both.boxes.abandon();
+    assert_eq!(both.settled(), Poll::Ready(Some(4)));
 }
 
 /// What is left out behind a dispatch that waits says nothing of that.
