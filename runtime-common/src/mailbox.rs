@@ -418,10 +418,7 @@ impl Mailboxes {
     /// Nobody will take events any more: what is there and what comes is thrown away.
     pub fn abandon(&self) {
         let mut state = self.settled();
-        state.left_behind = match self.acknowledge {
-            Acknowledge::OnNext => state.has_more_to_give_of_the_last_layout(),
-            Acknowledge::Manual => state.has_more_of_the_last_layout(),
-        };
+        state.left_behind = state.leaves_something_of_the_last_layout(self.acknowledge);
         state.abandoned = true;
         state.turns.clear();
         let bot = std::mem::take(&mut state.bot);

@@ -270,6 +270,7 @@ async fn a_new_layout_takes_over_without_a_gap_or_a_double() {
 /// Each at least once: what was taken and not yet acknowledged may come again.
 #[test]
 fn a_process_that_crashes_after_a_swap_loses_nothing() {
+    const LEFT: u64 = 200;
     const TAKEN: u64 = 60;
     let emulator = emulator(|config| config.shards = 1);
     let process = || {
@@ -291,9 +292,13 @@ fn a_process_that_crashes_after_a_swap_loses_nothing() {
         let mut ready = 0;
         // From when the new layout's sessions have begun nothing is taken any more, as by a consumer that is busy.
         let re_sharded = async {
+            let mut more = 1;
             loop {
-                push_numbered(&emulator, n, &[1, 2]);
-                n += 1;
+                for _ in 0..more {
+                    push_numbered(&emulator, n, &[1, 2]);
+                    n += 1;
+                }
+                let was_ready = ready;
                 let pause = Duration::from_millis(2);
                 while ready < 2
                     && let Ok(event) = tokio::time::timeout(pause, events.next()).await
@@ -304,7 +309,10 @@ fn a_process_that_crashes_after_a_swap_loses_nothing() {
                         matches!(event, Event::Ready { shard, .. } if shard.total() == 2),
                     );
                 }
-                if let Ok(done) = tokio::time::timeout(pause, &mut re_sharding).await {
+                more = if ready > was_ready { LEFT } else { 1 };
+                if more == 1
+                    && let Ok(done) = tokio::time::timeout(pause, &mut re_sharding).await
+                {
                     return done;
                 }
             }
@@ -326,7 +334,6 @@ fn a_process_that_crashes_after_a_swap_loses_nothing() {
         // What a store has of it.
         let states = bot.shard_states(ShardFilter::all()).await;
         std::mem::forget((bot, events));
-        assert!(n > taken + 20 + 2 * TAKEN, "much is left of the old layout");
         (n, numbers, states, gateway)
     });
     assert!(states.iter().all(ShardState::is_resumable), "{states:?}");

@@ -109,10 +109,7 @@ impl Mailboxes {
     pub fn poll_settled(&self, slot: Slot, cx: &mut Context<'_>) -> Poll<Option<EventId>> {
         let mut state = self.settled();
         let abandoned = state.abandoned;
-        let waits = match self.acknowledge {
-            Acknowledge::OnNext => state.has_more_to_give_of_the_last_layout(),
-            Acknowledge::Manual => state.has_more_of_the_last_layout(),
-        };
+        let waits = state.leaves_something_of_the_last_layout(self.acknowledge);
         let Some(mailbox) = state.at(slot.0) else {
             return Poll::Ready(None);
         };

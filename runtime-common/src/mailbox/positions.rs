@@ -2,7 +2,7 @@
 
 use shardwright_core::{Event, EventId};
 
-use super::{Item, Mailbox, State};
+use super::{Acknowledge, Item, Mailbox, State};
 
 impl Mailbox {
     /// The last dispatch that was given, or that need not be; none that is still to be given came before it. For the
@@ -67,18 +67,21 @@ impl State {
     /// Whether something of the layout before the present one is still to be handled: until then nothing of the
     /// present one's sessions is, or who resumes them after a crash would get neither.
     pub(super) fn has_more_of_the_last_layout(&self) -> bool {
-        let mut boxes = self.boxes.iter().flatten();
-        let is_left = |mailbox: &Mailbox| mailbox.has_dispatches() || mailbox.is_owing(self.taken);
-        let is_here =
-            self.silenced > 0 && boxes.any(|mailbox| mailbox.silenced && is_left(mailbox));
-        is_here || self.left_behind
+        self.is_left_behind(|mailbox| mailbox.has_dispatches() || mailbox.is_owing(self.taken))
     }
 
-    /// Whether something of it has not been given yet.
-    pub(super) fn has_more_to_give_of_the_last_layout(&self) -> bool {
+    /// The same where the consumer leaves: what it has in its hands counts as handled, unless that is said by hand.
+    pub(super) fn leaves_something_of_the_last_layout(&self, acknowledge: Acknowledge) -> bool {
+        match acknowledge {
+            Acknowledge::OnNext => self.is_left_behind(Mailbox::has_dispatches),
+            Acknowledge::Manual => self.has_more_of_the_last_layout(),
+        }
+    }
+
+    fn is_left_behind(&self, is_left: impl Fn(&Mailbox) -> bool) -> bool {
         let mut boxes = self.boxes.iter().flatten();
         let is_here =
-            self.silenced > 0 && boxes.any(|mailbox| mailbox.silenced && mailbox.has_dispatches());
+            self.silenced > 0 && boxes.any(|mailbox| mailbox.silenced && is_left(mailbox));
         is_here || self.left_behind
     }
 }
